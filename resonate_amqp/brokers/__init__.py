@@ -1,0 +1,1 @@
+"""How messages move: one class per broker, one port."""

@@ -1,0 +1,356 @@
+"""MemoryBroker: a broker inside the process, with the semantics of RabbitMQ that we rely on.
+
+Queues are FIFO; a delivery stays unacknowledged until it is acked, given back, or its connection
+is cut, and then comes first again, flagged. What may go wrong on a network can be arranged: a
+`Faults` object decides the fate of every publish, and `cut` loses a connection.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from resonate_amqp.ports import (
+    Confirmed,
+    ConsumerLost,
+    Consuming,
+    Delivery,
+    Disconnected,
+    Event,
+    Opened,
+    Refused,
+    Unconfirmed,
+)
+from resonate_amqp.wire.topology import Exchange, Queue
+
+
+class Fate(Enum):
+    """What happens to one publish."""
+
+    DELIVER = "deliver"
+    DROP = "drop"
+    DUPLICATE = "duplicate"
+    DELAY = "delay"
+    """Kept aside until `release`, and so overtaken by what is published later."""
+
+
+Faults = Callable[[str, bytes, bool], Fate]
+"""Decides the fate of a publish from its queue, body and whether it is persistent."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Message:
+    body: bytes
+    reply_to: str
+    redeliveries: int = 0
+
+
+@dataclass(slots=True)
+class _Consumer:
+    connection: MemoryConnection
+    prefetch: int
+    auto_ack: bool
+    unacked: int = 0
+
+
+@dataclass(slots=True)
+class _Queue:
+    spec: Queue
+    owner: MemoryConnection | None
+    waiting: deque[_Message] = field(default_factory=deque)
+    consumers: list[_Consumer] = field(default_factory=list)
+
+    @property
+    def single_active(self) -> bool:
+        return dict(self.spec.arguments).get("x-single-active-consumer", False) is True
+
+
+@dataclass(slots=True, eq=False)
+class _Handle:
+    queue: str
+    consumer: _Consumer
+    message: _Message
+
+
+class MemoryBroker:
+    """The broker itself; `connect` gives what a worker or a ledger service holds."""
+
+    def __init__(
+        self, faults: Faults | None = None, *, reroute: Mapping[str, str] | None = None
+    ) -> None:
+        """`reroute` maps a prefix of queue names to the one queue that stands for all of them."""
+        self.faults = faults
+        self._reroute = reroute or {}
+        self._lock = threading.RLock()
+        self._queues: dict[str, _Queue] = {}
+        self._exchanges: dict[str, dict[str, set[str]]] = {}
+        self._delayed: list[tuple[str, _Message]] = []
+
+    def connect(self) -> MemoryConnection:
+        return MemoryConnection(self)
+
+    def depth(self, queue: str) -> int:
+        """How many messages wait in the queue, deliveries under way not counted."""
+        with self._lock:
+            return len(self._queues[queue].waiting) if queue in self._queues else 0
+
+    def bodies(self, queue: str) -> list[bytes]:
+        """The waiting messages of a queue, first in first."""
+        with self._lock:
+            return [message.body for message in self._queues[queue].waiting]
+
+    def queues(self) -> list[str]:
+        with self._lock:
+            return sorted(self._queues)
+
+    def release(self) -> None:
+        """Deliver what was delayed."""
+        with self._lock:
+            delayed, self._delayed = self._delayed, []
+            for queue, message in delayed:
+                self._enqueue(queue, message)
+
+    def declare(self, thing: Queue | Exchange, owner: MemoryConnection, passive: bool) -> bool:
+        with self._lock:
+            if isinstance(thing, Exchange):
+                if passive:
+                    return thing.name in self._exchanges
+                self._exchanges.setdefault(thing.name, {})
+                return True
+            if thing.name not in self._queues:
+                if passive:
+                    return False
+                self._queues[thing.name] = _Queue(thing, owner if thing.exclusive else None)
+            for exchange, key in thing.bindings:
+                self._exchanges[exchange].setdefault(key, set()).add(thing.name)
+            return True
+
+    def subscribe(self, queue: str, consumer: _Consumer) -> None:
+        with self._lock:
+            self._queues[queue].consumers.append(consumer)
+            self._dispatch(queue)
+
+    def unsubscribe(self, queue: str, connection: MemoryConnection) -> None:
+        with self._lock:
+            if queue in self._queues:
+                kept = [c for c in self._queues[queue].consumers if c.connection is not connection]
+                self._queues[queue].consumers = kept
+                self._dispatch(queue)
+
+    def route(self, exchange: str, key: str, body: bytes, reply_to: str, persistent: bool) -> bool:
+        """Put a message where its key leads; false when no queue takes it."""
+        with self._lock:
+            if not exchange:
+                key = next((to for head, to in self._reroute.items() if key.startswith(head)), key)
+            names = self._exchanges.get(exchange, {}).get(key, set()) if exchange else {key}
+            found = [name for name in sorted(names) if name in self._queues]
+            for name in found:
+                fate = self.faults(name, body, persistent) if self.faults else Fate.DELIVER
+                message = _Message(body, reply_to)
+                if fate is Fate.DELAY:
+                    self._delayed.append((name, message))
+                for _ in range({Fate.DELIVER: 1, Fate.DUPLICATE: 2}.get(fate, 0)):
+                    self._enqueue(name, message)
+            return bool(found)
+
+    def settle(self, handle: _Handle, *, requeue: bool, lost: bool = False) -> None:
+        with self._lock:
+            handle.consumer.unacked -= 1
+            queue = self._queues.get(handle.queue)
+            if queue is None:
+                return
+            if requeue:
+                count = handle.message.redeliveries + 1
+                queue.waiting.appendleft(replace(handle.message, redeliveries=count))
+            if not lost:
+                self._dispatch(handle.queue)
+
+    def delete(self, queue: str) -> None:
+        """Delete a queue with its messages; its consumers are told."""
+        with self._lock:
+            gone = self._queues.pop(queue, None)
+            if gone is not None:
+                for consumer in gone.consumers:
+                    consumer.connection.lose_consumer(queue, "the queue was deleted")
+
+    def leave(self, connection: MemoryConnection, handles: Sequence[_Handle]) -> None:
+        """Return a lost connection's deliveries and drop its exclusive queues."""
+        with self._lock:
+            touched = list(self._queues)
+            for queue in touched:
+                kept = [c for c in self._queues[queue].consumers if c.connection is not connection]
+                self._queues[queue].consumers = kept
+            for handle in reversed(handles):
+                self.settle(handle, requeue=True, lost=True)
+            for queue in touched:
+                if self._queues[queue].owner is connection:
+                    del self._queues[queue]
+                else:
+                    self._dispatch(queue)
+
+    def _enqueue(self, name: str, message: _Message) -> None:
+        if name in self._queues:
+            self._queues[name].waiting.append(message)
+            self._dispatch(name)
+
+    def _dispatch(self, name: str) -> None:
+        queue = self._queues[name]
+        while queue.waiting:
+            able = queue.consumers[:1] if queue.single_active else queue.consumers
+            free = [c for c in able if c.auto_ack or c.prefetch == 0 or c.unacked < c.prefetch]
+            if not free:
+                return
+            consumer = free[0]
+            if not queue.single_active:
+                queue.consumers.remove(consumer)
+                queue.consumers.append(consumer)
+            message = queue.waiting.popleft()
+            handle = _Handle(name, consumer, message)
+            if not consumer.auto_ack:
+                consumer.unacked += 1
+            delivery = Delivery(
+                queue=name,
+                body=message.body,
+                handle=None if consumer.auto_ack else handle,
+                redelivered=message.redeliveries > 0,
+                redeliveries=message.redeliveries,
+                reply_to=message.reply_to,
+            )
+            consumer.connection.push(delivery)
+
+
+class MemoryConnection:
+    """One process's access to a MemoryBroker; satisfies the port `Broker`."""
+
+    def __init__(self, broker: MemoryBroker) -> None:
+        self._broker = broker
+        self._ready = threading.Condition()
+        self._events: deque[Event] = deque()
+        self._unacked: dict[int, _Handle] = {}
+        self._consumed: list[str] = []
+        self._epoch = 0
+        self._open = False
+        self._woken = False
+        self.reconnect()
+
+    def poll(self, timeout_ms: int) -> list[Event]:
+        with self._ready:
+            if not self._events and not self._woken and timeout_ms > 0:
+                self._ready.wait(timeout_ms / 1000)
+            self._woken = False
+            events = list(self._events)
+            self._events.clear()
+            return events
+
+    def wake(self) -> None:
+        with self._ready:
+            self._woken = True
+            self._ready.notify()
+
+    def declare(self, *things: Queue | Exchange, passive: bool = False) -> None:
+        for thing in things:
+            if not self._broker.declare(thing, self, passive):
+                self.push(Refused(thing.name, "it does not exist"))
+
+    def consume(self, queue: Queue, *, prefetch: int, auto_ack: bool = False) -> None:
+        if not self._open or queue.name in self._consumed:
+            return
+        self._broker.declare(queue, self, passive=False)
+        self._consumed.append(queue.name)
+        self.push(Consuming(queue.name))
+        self._broker.subscribe(queue.name, _Consumer(self, prefetch, auto_ack))
+
+    def cancel(self, queue: str) -> None:
+        if queue in self._consumed:
+            self._consumed.remove(queue)
+            self._broker.unsubscribe(queue, self)
+
+    def leave(self, queue: str) -> None:
+        self.cancel(queue)
+        with self._ready:
+            mine = [h for h in self._unacked.values() if h.queue == queue]
+            for handle in mine:
+                del self._unacked[id(handle)]
+            kept = (e for e in self._events if not (isinstance(e, Delivery) and e.queue == queue))
+            self._events = deque(kept)
+        for handle in reversed(mine):
+            self._broker.settle(handle, requeue=True)
+
+    def publish(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        exchange: str = "",
+        persistent: bool = False,
+        mandatory: bool = False,
+        token: int = 0,
+        reply_to: str = "",
+    ) -> None:
+        tokens = (token,) if token else ()
+        if not self._open:
+            if token:
+                self.push(Unconfirmed(tokens))
+            return
+        routed = self._broker.route(exchange, key, body, reply_to, persistent)
+        if not routed and mandatory:
+            self.push(Unconfirmed(tokens, key))
+        elif token:
+            self.push(Confirmed(tokens))
+
+    def ack(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._settle(delivery, requeue=False)
+
+    def give_back(self, delivery: Delivery) -> None:
+        self._settle(delivery, requeue=True)
+
+    def connected(self) -> bool:
+        return self._open
+
+    def close(self) -> None:
+        self._leave()
+
+    def cut(self) -> None:
+        """Lose the connection: deliveries go back, exclusive queues go, consumers end."""
+        consumed = list(self._consumed)
+        self._leave()
+        self.push(Disconnected("the connection was cut"))
+        for queue in consumed:
+            self.push(ConsumerLost(queue, "the connection was cut"))
+
+    def reconnect(self) -> None:
+        """Come back after `cut`, with a new epoch."""
+        self._open = True
+        self._epoch += 1
+        self.push(Opened(self._epoch))
+
+    def lose_consumer(self, queue: str, reason: str) -> None:
+        if queue in self._consumed:
+            self._consumed.remove(queue)
+        self.push(ConsumerLost(queue, reason))
+
+    def push(self, event: Event) -> None:
+        with self._ready:
+            if isinstance(event, Delivery) and event.handle is not None:
+                self._unacked[id(event.handle)] = event.handle
+            self._events.append(event)
+            self._ready.notify()
+
+    def _settle(self, delivery: Delivery, *, requeue: bool) -> None:
+        with self._ready:
+            handle = self._unacked.pop(id(delivery.handle), None)
+        if handle is not None:
+            self._broker.settle(handle, requeue=requeue)
+
+    def _leave(self) -> None:
+        with self._ready:
+            handles = list(self._unacked.values())
+            self._unacked.clear()
+            self._consumed.clear()
+            self._open = False
+            self._events = deque(e for e in self._events if not isinstance(e, Delivery))
+        self._broker.leave(self, handles)

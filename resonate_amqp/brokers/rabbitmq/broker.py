@@ -1,0 +1,200 @@
+"""RabbitBroker: RabbitMQ as the port `Broker`.
+
+Consuming and publishing use separate connections, so that a broker that blocks publishers still
+takes our acknowledgements. Both live on one pika I/O loop, which runs only inside `poll`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Sequence
+
+import pika
+from pika.adapters.select_connection import IOLoop
+
+from resonate_amqp.brokers.rabbitmq.consumers import Consumers
+from resonate_amqp.brokers.rabbitmq.declaring import ensure
+from resonate_amqp.brokers.rabbitmq.link import Link
+from resonate_amqp.brokers.rabbitmq.publisher import Publisher
+from resonate_amqp.brokers.rabbitmq.urls import parameters, shown
+from resonate_amqp.ports import (
+    Blocked,
+    Delivery,
+    Disconnected,
+    Event,
+    Opened,
+    Refused,
+    Unconfirmed,
+)
+from resonate_amqp.wire.topology import Exchange, Queue
+
+log = logging.getLogger(__name__)
+
+CLOSE_WITHIN_MS = 2_000
+
+
+class RabbitBroker:
+    """Access to the broker behind `urls` (several joined by `;`); connects at the first poll.
+
+    Raises UsageError for urls that cannot be read. The thread that polls must be the one that
+    made it, or the only one using it.
+    """
+
+    def __init__(self, urls: str, *, heartbeat_s: int = 15, name: str = "resonate_amqp") -> None:
+        self.shown = shown(urls)
+        self._loop = IOLoop()
+        self._loop.activate_poller()
+        self._events: deque[Event] = deque()
+        self._consumers: Consumers | None = None
+        self._publisher: Publisher | None = None
+        self._publishing: pika.SelectConnection | None = None
+        self._epoch = 0
+        self._blocked = False
+        self._reported = False
+        consuming = parameters(urls, heartbeat_s=heartbeat_s, name=f"{name} consume")
+        publishing = parameters(urls, heartbeat_s=heartbeat_s, name=f"{name} publish")
+        self._links = (
+            Link(self._loop, consuming, self._consuming_opened, self._consuming_lost, _ignore),
+            Link(
+                self._loop,
+                publishing,
+                self._publishing_opened,
+                self._publishing_lost,
+                self._on_blocked,
+            ),
+        )
+
+    def poll(self, timeout_ms: int) -> list[Event]:
+        if self._events:
+            timeout_ms = 0
+        timeout = self._loop.call_later(timeout_ms / 1000, _ignore)
+        self._loop.poll()
+        self._loop.process_timeouts()
+        self._loop.remove_timeout(timeout)
+        events = list(self._events)
+        self._events.clear()
+        return events
+
+    def wake(self) -> None:
+        self._loop.add_callback_threadsafe(_ignore)
+
+    def declare(self, *things: Queue | Exchange, passive: bool = False) -> None:
+        """Declares in the given order, so that a queue may be bound to an exchange before it."""
+        if self._publishing is None or not things:
+            return
+        thing, rest = things[0], things[1:]
+
+        def done(reason: str) -> None:
+            if reason:
+                self._push(Refused(thing.name, reason))
+            self.declare(*rest, passive=passive)
+
+        ensure(self._publishing, thing, passive=passive, done=done)
+
+    def consume(self, queue: Queue, *, prefetch: int, auto_ack: bool = False) -> None:
+        if self._consumers is not None:
+            self._consumers.consume(queue, prefetch=prefetch, auto_ack=auto_ack)
+
+    def cancel(self, queue: str) -> None:
+        if self._consumers is not None:
+            self._consumers.cancel(queue)
+
+    def leave(self, queue: str) -> None:
+        if self._consumers is not None:
+            self._consumers.leave(queue)
+
+    def publish(
+        self,
+        key: str,
+        body: bytes,
+        *,
+        exchange: str = "",
+        persistent: bool = False,
+        mandatory: bool = False,
+        token: int = 0,
+        reply_to: str = "",
+    ) -> None:
+        if self._publisher is None:
+            if token:
+                self._push(Unconfirmed((token,)))
+            return
+        self._publisher.publish(
+            exchange,
+            key,
+            body,
+            persistent=persistent,
+            mandatory=mandatory,
+            token=token,
+            reply_to=reply_to,
+        )
+
+    def ack(self, deliveries: Sequence[Delivery]) -> None:
+        if self._consumers is not None and deliveries:
+            self._consumers.ack(deliveries)
+
+    def give_back(self, delivery: Delivery) -> None:
+        if self._consumers is not None:
+            self._consumers.give_back(delivery)
+
+    def connected(self) -> bool:
+        return self._publisher is not None and self._publisher.open and not self._blocked
+
+    def close(self) -> None:
+        """Send what is buffered and close both connections, within two seconds."""
+        for link in self._links:
+            link.close()
+        for _ in range(CLOSE_WITHIN_MS // 50):
+            if all(link.closed for link in self._links):
+                break
+            self.poll(50)
+        self._loop.deactivate_poller()
+        self._loop.close()
+
+    def _push(self, event: Event) -> None:
+        self._events.append(event)
+
+    def _consuming_opened(self, connection: pika.SelectConnection) -> None:
+        self._epoch += 1
+        self._consumers = Consumers(connection, self._push)
+        self._report_open()
+
+    def _consuming_lost(self, reason: str, refused: bool) -> None:
+        consumers, self._consumers = self._consumers, None
+        self._report_lost(reason, refused)
+        if consumers is not None:
+            consumers.lost(reason)
+
+    def _publishing_opened(self, connection: pika.SelectConnection) -> None:
+        self._publishing = connection
+        self._publisher = Publisher(connection, self._push, self._report_open)
+
+    def _publishing_lost(self, reason: str, refused: bool) -> None:
+        publisher, self._publisher = self._publisher, None
+        self._publishing = None
+        self._blocked = False
+        self._report_lost(reason, refused)
+        if publisher is not None:
+            publisher.lost()
+
+    def _on_blocked(self, blocked: bool) -> None:
+        self._blocked = blocked
+        log.warning("%s %s publishing", self.shown, "blocks" if blocked else "unblocks")
+        self._push(Blocked(blocked))
+
+    def _report_open(self) -> None:
+        """Tell the owner once both connections work; a replaced channel is no news."""
+        ready = self._consumers is not None and self._publisher is not None
+        if ready and self._publisher is not None and self._publisher.open and not self._reported:
+            self._reported = True
+            log.info("connected to %s", self.shown)
+            self._push(Opened(self._epoch))
+
+    def _report_lost(self, reason: str, refused: bool) -> None:
+        self._reported = False
+        log.warning("no connection to %s: %s", self.shown, reason)
+        self._push(Disconnected(reason, refused))
+
+
+def _ignore(*_: object) -> None:
+    return

@@ -1,0 +1,111 @@
+"""Link: one connection to RabbitMQ, kept up on a given I/O loop.
+
+It goes through the urls in turn and waits 0.1 s, doubling to 5 s, between attempts. What happens
+to channels is their owners' business.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+
+import pika
+from pika.adapters.select_connection import IOLoop
+from pika.exceptions import (
+    AMQPConnectionError,
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+)
+
+log = logging.getLogger(__name__)
+
+FIRST_WAIT_S = 0.1
+LONGEST_WAIT_S = 5.0
+_TURNED_AWAY = (ProbableAuthenticationError, ProbableAccessDeniedError)
+
+
+class Link:
+    """Keeps one connection; `opened(connection)` and `lost(reason, refused)` tell its owner."""
+
+    def __init__(
+        self,
+        loop: IOLoop,
+        parameters: Sequence[pika.connection.Parameters],
+        opened: Callable[[pika.SelectConnection], None],
+        lost: Callable[[str, bool], None],
+        blocked: Callable[[bool], None],
+    ) -> None:
+        self._loop = loop
+        self._parameters = parameters
+        self._opened = opened
+        self._lost = lost
+        self._blocked = blocked
+        self._attempt = 0
+        self._wait_s = FIRST_WAIT_S
+        self._closing = False
+        self._connection: pika.SelectConnection | None = None
+        self._connect()
+
+    def close(self) -> None:
+        """Close for good; answers no more."""
+        self._closing = True
+        connection = self._connection
+        if connection is not None and not (connection.is_closing or connection.is_closed):
+            connection.close()
+
+    @property
+    def closed(self) -> bool:
+        return self._connection is None or self._connection.is_closed
+
+    def _connect(self) -> None:
+        if self._closing:
+            return
+        parameters = self._parameters[self._attempt % len(self._parameters)]
+        self._attempt += 1
+        self._connection = pika.SelectConnection(
+            parameters,
+            on_open_callback=self._on_open,
+            on_open_error_callback=self._on_open_error,
+            on_close_callback=self._on_close,
+            custom_ioloop=self._loop,
+        )
+
+    def _on_open(self, connection: pika.connection.Connection) -> None:
+        assert isinstance(connection, pika.SelectConnection)
+        self._wait_s = FIRST_WAIT_S
+        connection.add_on_connection_blocked_callback(lambda *_: self._blocked(True))
+        connection.add_on_connection_unblocked_callback(lambda *_: self._blocked(False))
+        self._opened(connection)
+
+    def _on_open_error(self, _connection: object, error: BaseException | str) -> None:
+        self._again(error)
+
+    def _on_close(self, _connection: object, error: BaseException) -> None:
+        self._again(error)
+
+    def _again(self, error: BaseException | str) -> None:
+        if self._closing:
+            return
+        self._connection = None
+        reason, refused = _explained(error)
+        self._lost(reason, refused)
+        self._loop.call_later(self._wait_s, self._connect)
+        self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
+
+
+def _explained(error: BaseException | str) -> tuple[str, bool]:
+    """A reason an operator can act on, and whether the broker turned us away."""
+    if isinstance(error, _TURNED_AWAY):
+        return f"the broker refused user, password or virtual host ({error})", True
+    if isinstance(error, ConnectionClosedByBroker):
+        refused = error.reply_code in (403, 530)
+        return f"the broker closed the connection: {error.reply_text}", refused
+    if isinstance(error, AMQPConnectionError) and error.args:
+        inner = error.args[0]
+        nested = getattr(inner, "exception", None) or getattr(inner, "exceptions", [inner])[-1]
+        nested = getattr(nested, "exception", nested)
+        if isinstance(nested, _TURNED_AWAY) or isinstance(nested, ConnectionClosedByBroker):
+            return _explained(nested)
+        return f"{type(nested).__name__}: {nested}" if nested is not error else repr(error), False
+    return str(error) or type(error).__name__, False

@@ -1,0 +1,172 @@
+"""Publisher: the channels of the publishing connection, and which publishes the broker has.
+
+Confirms are matched by delivery tag; a returned message is told by the token it carries, because
+the broker also confirms what it returned. After a nack the channel is replaced: on RabbitMQ 3.10
+a channel that saw one nack from a quorum queue without a leader goes on refusing.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import pika
+from pika.channel import Channel
+from pika.spec import Basic
+
+from resonate_amqp.ports import Confirmed, Event, Unconfirmed
+
+TRANSIENT = 1
+PERSISTENT = 2
+
+
+class Publisher:
+    """Publishes on one connection; `push` receives the outcomes, `ready` the first opening."""
+
+    def __init__(
+        self,
+        connection: pika.SelectConnection,
+        push: Callable[[Event], None],
+        ready: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._push = push
+        self._ready = ready
+        self._plain: Channel | None = None
+        self._confirming: Channel | None = None
+        self._tag = 0
+        self._open: deque[tuple[int, int]] = deque()
+        self._returned: dict[str, str] = {}
+        self._open_plain()
+        self._open_confirming()
+
+    def publish(
+        self,
+        exchange: str,
+        key: str,
+        body: bytes,
+        *,
+        persistent: bool,
+        mandatory: bool,
+        token: int,
+        reply_to: str,
+    ) -> None:
+        channel = self._confirming if token else self._plain
+        if channel is None or not channel.is_open:
+            if token:
+                self._push(Unconfirmed((token,)))
+            return
+        properties = pika.BasicProperties(
+            content_type="application/json",
+            delivery_mode=PERSISTENT if persistent else TRANSIENT,
+            reply_to=reply_to or None,
+            message_id=str(token) if token else None,
+        )
+        if token:
+            self._tag += 1
+            self._open.append((self._tag, token))
+        channel.basic_publish(exchange, key, body, properties, mandatory)
+
+    @property
+    def open(self) -> bool:
+        return all(c is not None and c.is_open for c in (self._plain, self._confirming))
+
+    def lost(self) -> None:
+        """The connection is gone: nothing that was open will be confirmed."""
+        self._plain = None
+        self._confirming = None
+        self._fail_open()
+
+    def _open_plain(self) -> None:
+        self._connection.channel(on_open_callback=self._on_plain)
+
+    def _on_plain(self, channel: Channel) -> None:
+        self._plain = channel
+        channel.add_on_return_callback(self._on_return)
+        channel.add_on_close_callback(self._on_plain_closed)
+        self._if_ready()
+
+    def _on_plain_closed(self, channel: Channel, error: BaseException) -> None:
+        if channel is self._plain:
+            self._plain = None
+        if not self._connection.is_open:
+            return
+        if getattr(error, "reply_code", 0) == 404:
+            self._push(Unconfirmed((), str(getattr(error, "reply_text", error))))
+        self._open_plain()
+
+    def _open_confirming(self) -> None:
+        self._connection.channel(on_open_callback=self._on_confirming)
+
+    def _on_confirming(self, channel: Channel) -> None:
+        channel.add_on_return_callback(self._on_return)
+        channel.add_on_close_callback(self._on_confirming_closed)
+        channel.confirm_delivery(self._on_confirm, callback=lambda _frame: self._confirms(channel))
+
+    def _confirms(self, channel: Channel) -> None:
+        self._confirming = channel
+        self._tag = 0
+        self._if_ready()
+
+    def _on_confirming_closed(self, channel: Channel, _error: BaseException) -> None:
+        if channel is self._confirming:
+            self._confirming = None
+            self._fail_open()
+        if self._connection.is_open:
+            self._open_confirming()
+
+    def _if_ready(self) -> None:
+        if self.open:
+            self._ready()
+
+    def _on_return(
+        self,
+        _channel: Channel,
+        method: Basic.Return,
+        properties: pika.BasicProperties,
+        _body: bytes,
+    ) -> None:
+        if properties.message_id:
+            self._returned[properties.message_id] = method.routing_key
+        else:
+            self._push(Unconfirmed((), method.routing_key))
+
+    def _on_confirm(self, frame: Any) -> None:
+        method = frame.method
+        tokens = []
+        while self._open and self._open[0][0] <= method.delivery_tag:
+            if not method.multiple and self._open[0][0] != method.delivery_tag:
+                break
+            tokens.append(self._open.popleft()[1])
+        if not tokens:
+            tokens = self._taken_out_of_order(method.delivery_tag)
+        if isinstance(method, Basic.Nack):
+            self._push(Unconfirmed(tuple(tokens)))
+            if self._confirming is not None and self._confirming.is_open:
+                self._confirming.close()
+            return
+        confirmed = []
+        for token in tokens:
+            key = self._returned.pop(str(token), None)
+            if key is None:
+                confirmed.append(token)
+            else:
+                self._push(Unconfirmed((token,), key))
+        if confirmed:
+            self._push(Confirmed(tuple(confirmed)))
+
+    def _taken_out_of_order(self, tag: int) -> list[int]:
+        """The broker may confirm a later publish first, when queues of two kinds are involved."""
+        for entry in self._open:
+            if entry[0] == tag:
+                self._open.remove(entry)
+                return [entry[1]]
+        return []
+
+    def _fail_open(self) -> None:
+        tokens = tuple(token for _, token in self._open)
+        self._open.clear()
+        self._returned.clear()
+        if tokens:
+            self._push(Unconfirmed(tokens))

@@ -1,0 +1,1 @@
+"""The promise machine: pure rules, standard library only; time is always an argument."""

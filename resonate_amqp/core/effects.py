@@ -1,0 +1,106 @@
+"""What a transition reads from and writes to: a view below, an overlay above.
+
+A ledger gives the overlay a view of what is stored, runs transitions on the overlay, and stores
+its changes in one transaction. No transition sees anything but the overlay.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+from resonate_amqp.core.model import Offer, Promise, Task
+
+PRELOAD_BYTES = 256 * 1024
+PRELOAD_MOST = 1_000
+
+
+class View(Protocol):
+    """The stored records, as of the last commit."""
+
+    def promise(self, promise_id: str) -> Promise | None: ...
+
+    def task(self, task_id: str) -> Task | None: ...
+
+    def settled_children(self, branch: str) -> list[Promise]:
+        """Settled promises that the task `branch` issued, oldest first.
+
+        More than PRELOAD_MOST need not be answered, but then PRELOAD_MOST + 1 are.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the machine: how often a task may be taken over without progress."""
+
+    max_deliveries: int = 10
+
+
+@dataclass(slots=True)
+class Overlay:
+    """A batch's own state: reads fall through to the view, writes stay here until stored.
+
+    `promises` and `tasks` map each written id to its record; `offers` are new outbox rows,
+    `withdrawn` the ids of tasks whose older rows are void; `unblocks` are pairs of a settled
+    promise and a listener's address. `serials` numbers the outbox rows.
+    """
+
+    view: View
+    serials: Iterator[int]
+    limits: Limits = Limits()
+    promises: dict[str, Promise] = field(default_factory=dict)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    offers: list[Offer] = field(default_factory=list)
+    withdrawn: set[str] = field(default_factory=set)
+    unblocks: list[tuple[str, str]] = field(default_factory=list)
+
+    def promise(self, promise_id: str) -> Promise | None:
+        written = self.promises.get(promise_id)
+        return written if written is not None else self.view.promise(promise_id)
+
+    def task(self, task_id: str) -> Task | None:
+        written = self.tasks.get(task_id)
+        return written if written is not None else self.view.task(task_id)
+
+    def put(self, promise: Promise) -> None:
+        self.promises[promise.id] = promise
+
+    def put_task(self, task: Task) -> None:
+        self.tasks[task.id] = task
+
+    def offer(self, task: Task, target: str) -> None:
+        """Void the task's older outbox rows and write one for its present version."""
+        self.withdraw(task.id)
+        self.offers.append(Offer(next(self.serials), task.id, task.version, target))
+
+    def withdraw(self, task_id: str) -> None:
+        self.withdrawn.add(task_id)
+        if self.offers:
+            self.offers = [offer for offer in self.offers if offer.task_id != task_id]
+
+    def notified(self, promise_id: str, address: str) -> None:
+        """Forget a listener whose unblock was published; one of a pending promise stays."""
+        promise = self.promise(promise_id)
+        if promise is not None and not promise.pending and address in promise.listeners:
+            left = tuple(known for known in promise.listeners if known != address)
+            self.put(replace(promise, listeners=left))
+
+    def preload(self, branch: str) -> tuple[tuple[Promise, ...], bool]:
+        """Settled children of a task, oldest first, and whether there are more.
+
+        As many as PRELOAD_BYTES of values and PRELOAD_MOST promises allow.
+        """
+        children = {child.id: child for child in self.view.settled_children(branch)}
+        for promise in self.promises.values():
+            if promise.branch == branch and promise.id != branch and not promise.pending:
+                children[promise.id] = promise
+        chosen: list[Promise] = []
+        size = 0
+        for child in children.values():
+            size += len(child.param.data) + len(child.value.data)
+            if size > PRELOAD_BYTES or len(chosen) == PRELOAD_MOST:
+                return tuple(chosen), True
+            chosen.append(child)
+        return tuple(chosen), False

@@ -1,0 +1,98 @@
+"""The one dispatch table: which transition answers which request."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import assert_never
+
+from resonate_amqp.core import promises, tasks
+from resonate_amqp.core.effects import Overlay
+from resonate_amqp.core.requests import (
+    Group,
+    OriginGet,
+    PromiseCreate,
+    PromiseGet,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSettle,
+    Request,
+    Response,
+    TaskAcquire,
+    TaskContinue,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskGet,
+    TaskHalt,
+    TaskHeartbeat,
+    TaskRelease,
+    TaskSuspend,
+)
+from resonate_amqp.core.timers import Timer, fire
+
+
+def batch(
+    state: Overlay,
+    groups: Sequence[Group],
+    timers: Sequence[Timer],
+    notified: Sequence[tuple[str, str]],
+    now: int,
+    heard_since: int,
+) -> tuple[tuple[tuple[Response, ...], ...], list[Timer]]:
+    """Run what one transaction records, in order: what was sent, what is due, what was asked.
+
+    Answers each group's responses, and the timers that came too early.
+    """
+    for promise_id, address in notified:
+        state.notified(promise_id, address)
+    early = [fire(state, timer, now, heard_since) for timer in timers]
+    answers = tuple(run(state, group, now) for group in groups)
+    return answers, [timer for timer in early if timer is not None]
+
+
+def run(state: Overlay, group: Group, now: int) -> tuple[Response, ...]:
+    """Answer a group's requests in order; the first that fails is the last that is answered."""
+    responses: list[Response] = []
+    for request in group.steps:
+        assert not isinstance(request, OriginGet)
+        response = transition(state, request, now, group.id)
+        responses.append(response)
+        if not response.ok:
+            break
+    return tuple(responses)
+
+
+def transition(state: Overlay, request: Request, now: int, group: str) -> Response:
+    match request:
+        case PromiseGet():
+            return promises.get(state, request, now)
+        case PromiseCreate():
+            return promises.create(state, request, now)
+        case PromiseSettle():
+            return promises.settle(state, request, now, group)
+        case PromiseRegisterCallback():
+            return promises.register_callback(state, request, now)
+        case PromiseRegisterListener():
+            return promises.register_listener(state, request, now)
+        case TaskGet():
+            return tasks.get(state, request, now)
+        case TaskCreate():
+            return tasks.create(state, request, now)
+        case TaskAcquire():
+            return tasks.acquire(state, request, now)
+        case TaskFence():
+            return tasks.fence(state, request, now, group)
+        case TaskHeartbeat():
+            return tasks.heartbeat(state, request, now)
+        case TaskSuspend():
+            return tasks.suspend(state, request, now)
+        case TaskFulfill():
+            return tasks.fulfill(state, request, now, group)
+        case TaskRelease():
+            return tasks.release(state, request, now)
+        case TaskHalt():
+            return tasks.halt(state, request, now)
+        case TaskContinue():
+            return tasks.resume(state, request, now)
+        case _:
+            assert_never(request)

@@ -1,0 +1,185 @@
+"""The records of the machine: promises, tasks and what stands in the outbox.
+
+Names, states and edges are those of the Resonate protocol, version 2026-04-01. Instants end in
+`_at` and are epoch milliseconds; durations end in `_ms`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+PROTOCOL = "2026-04-01"
+
+ORIGIN = "resonate:origin"
+PARENT = "resonate:parent"
+BRANCH = "resonate:branch"
+SCOPE = "resonate:scope"
+TARGET = "resonate:target"
+TIMER = "resonate:timer"
+EXTERNAL = "resonate:external"
+DELAY = "resonate:delay"
+
+SHARDS = 64
+
+
+class PromiseState(StrEnum):
+    PENDING = "pending"
+    RESOLVED = "resolved"
+    REJECTED = "rejected"
+    REJECTED_CANCELED = "rejected_canceled"
+    REJECTED_TIMEDOUT = "rejected_timedout"
+
+
+class TaskState(StrEnum):
+    PENDING = "pending"
+    ACQUIRED = "acquired"
+    SUSPENDED = "suspended"
+    HALTED = "halted"
+    FULFILLED = "fulfilled"
+
+
+CLIENT_VERDICTS = frozenset(
+    {PromiseState.RESOLVED, PromiseState.REJECTED, PromiseState.REJECTED_CANCELED}
+)
+
+TASK_EDGES: Mapping[TaskState, frozenset[TaskState]] = {
+    TaskState.PENDING: frozenset(
+        {TaskState.PENDING, TaskState.ACQUIRED, TaskState.HALTED, TaskState.FULFILLED}
+    ),
+    TaskState.ACQUIRED: frozenset(TaskState),
+    TaskState.SUSPENDED: frozenset(
+        {TaskState.PENDING, TaskState.SUSPENDED, TaskState.HALTED, TaskState.FULFILLED}
+    ),
+    TaskState.HALTED: frozenset({TaskState.PENDING, TaskState.HALTED, TaskState.FULFILLED}),
+    TaskState.FULFILLED: frozenset({TaskState.FULFILLED}),
+}
+"""Admissible edges of one task (property `consistent_task_state_edge_admissible`)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Value:
+    """Headers, readable by everyone, and data: base64 of JSON, or whatever a codec made of it."""
+
+    headers: Mapping[str, str] = field(default_factory=dict)
+    data: str = ""
+
+
+EMPTY = Value()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Promise:
+    """A record with an id that is settled once, at the latest by its deadline.
+
+    `callbacks` are the ids of suspended awaiters, `listeners` the addresses to notify. Once the
+    promise is settled, `callbacks` is empty and `listeners` holds the addresses whose unblock is
+    not known to be published. `settled_by` is the id of the group that settled it, empty when
+    the deadline did.
+    """
+
+    id: str
+    state: PromiseState
+    param: Value
+    tags: Mapping[str, str]
+    timeout_at: int
+    created_at: int
+    value: Value = EMPTY
+    settled_at: int | None = None
+    settled_by: str = ""
+    callbacks: tuple[str, ...] = ()
+    listeners: tuple[str, ...] = ()
+
+    @property
+    def pending(self) -> bool:
+        return self.state is PromiseState.PENDING
+
+    @property
+    def target(self) -> str:
+        return self.tags.get(TARGET, "")
+
+    @property
+    def branch(self) -> str:
+        """The promise whose task issued this one; its own id when it came from outside."""
+        return self.tags.get(BRANCH, self.id)
+
+    @property
+    def timer(self) -> bool:
+        return self.tags.get(TIMER) == "true"
+
+    @property
+    def external(self) -> bool:
+        """Whether anything but the task that created it may settle it, so that it can be awaited."""
+        return bool(self.target) or self.timer or self.tags.get(EXTERNAL) == "true"
+
+    def at(self, now: int) -> Promise:
+        """The promise as it must be seen at `now`: past its deadline it is settled by it."""
+        if self.state is not PromiseState.PENDING or self.timeout_at > now:
+            return self
+        state = PromiseState.RESOLVED if self.timer else PromiseState.REJECTED_TIMEDOUT
+        return replace(self, state=state, settled_at=self.timeout_at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Task:
+    """The right to execute a promise's function; it has the id of its promise.
+
+    `version` rises by one exactly when a pending task is acquired. While acquired, the lease has
+    a `holder` (a token drawn for one delivery, or the pid of a TTL lease), a `ttl` in ms and an
+    `expires_at`; `ticket` names the execute it was acquired under and is empty on a TTL lease;
+    `redeliveries` is the broker's delivery count at that moment. `last_holder` and
+    `last_version` outlive the lease, so that a repeated request is answered as before.
+    `deliveries` counts takeovers and lease expiries since the task last recorded progress.
+    `retry_at` is when a pending task is (or was) to be offered; `offered` tells whether it was.
+    """
+
+    id: str
+    state: TaskState
+    version: int = 0
+    resumes: tuple[str, ...] = ()
+    pid: str | None = None
+    ttl: int | None = None
+    expires_at: int | None = None
+    retry_at: int | None = None
+    offered: bool = False
+    holder: str = ""
+    ticket: str = ""
+    redeliveries: int = 0
+    last_holder: str = ""
+    last_version: int = 0
+    deliveries: int = 0
+    acquired_at: int | None = None
+    reason: str = ""
+
+    @property
+    def leased_by_delivery(self) -> bool:
+        return self.state is TaskState.ACQUIRED and self.ticket != ""
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An outbox row: the task's execute is to be published to its target until confirmed."""
+
+    serial: int
+    task_id: str
+    version: int
+    target: str
+
+
+def origin_of(promise_id: str) -> str:
+    """The text before the first colon: the root of the tree a promise belongs to."""
+    return promise_id.partition(":")[0]
+
+
+def child_id(parent_id: str, number: int) -> str:
+    """`origin:1`, `origin:1.2`, …: the id of a promise's n-th child, counted from 1."""
+    return f"{parent_id}{'.' if ':' in parent_id else ':'}{number}"
+
+
+def shard_of(promise_id: str) -> int:
+    """The shard, 0…63, that keeps the promise: FNV-1a of its origin, the same on every platform."""
+    digest = 0x811C9DC5
+    for byte in origin_of(promise_id).encode():
+        digest = ((digest ^ byte) * 0x01000193) & 0xFFFFFFFF
+    return digest % SHARDS

@@ -1,0 +1,240 @@
+"""Transitions of promises: create, get, settle, register; and the settlement they share."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import replace
+
+from resonate_amqp.core.effects import Overlay
+from resonate_amqp.core.model import (
+    CLIENT_VERDICTS,
+    DELAY,
+    Promise,
+    PromiseState,
+    Task,
+    TaskState,
+    Value,
+)
+from resonate_amqp.core.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSettle,
+    Response,
+)
+
+LONGEST_INSTANT = 19
+
+
+def get(state: Overlay, request: PromiseGet, now: int) -> Response:
+    promise = live(state, request.id, now)
+    return absent(request.id) if promise is None else Response(status=200, promise=promise)
+
+
+def create(state: Overlay, request: PromiseCreate, now: int) -> Response:
+    """Create a promise, and its task if it has a target; an existing one answers as it is."""
+    existing = live(state, request.id, now)
+    if existing is not None:
+        return Response(status=200, promise=existing, task=state.task(request.id))
+    promise = Promise(
+        id=request.id,
+        state=PromiseState.PENDING,
+        param=request.param,
+        tags=request.tags,
+        timeout_at=request.timeout_at,
+        created_at=min(now, request.timeout_at),
+    )
+    refusal = _refuse_tags(promise)
+    if refusal:
+        return Response(status=400, error=refusal)
+    promise = promise.at(now)
+    state.put(promise)
+    if not promise.target:
+        return Response(status=200, promise=promise)
+    if promise.pending:
+        task = Task(
+            id=promise.id,
+            state=TaskState.PENDING,
+            retry_at=max(now, int(promise.tags.get(DELAY, "0"))),
+        )
+        task = offer_if_due(state, task, promise.target, now)
+    else:
+        task = Task(id=promise.id, state=TaskState.FULFILLED)
+    state.put_task(task)
+    return Response(status=200, promise=promise, task=task)
+
+
+def settle(state: Overlay, request: PromiseSettle, now: int, group: str) -> Response:
+    """Settle a pending promise; a settled one answers as it is, whatever was asked."""
+    if request.state not in CLIENT_VERDICTS:
+        return Response(status=400, error=f"a request cannot settle a promise as {request.state}")
+    promise = live(state, request.id, now)
+    if promise is None:
+        return absent(request.id)
+    if promise.pending:
+        promise = settled(state, promise, request.state, request.value, now, group)
+    return Response(status=200, promise=promise, applied=promise.settled_by == group)
+
+
+def register_callback(state: Overlay, request: PromiseRegisterCallback, now: int) -> Response:
+    """Resume `awaiter` when `awaited` is settled; registered only while both are pending."""
+    if request.awaited == request.awaiter:
+        return Response(status=400, error=f"promise {request.awaited!r} cannot await itself")
+    awaited = live(state, request.awaited, now)
+    if awaited is None:
+        return absent(request.awaited)
+    awaiter = live(state, request.awaiter, now)
+    if awaiter is None or not awaiter.target:
+        return Response(status=422, error=f"awaiter {request.awaiter!r} has no task to resume")
+    if not awaited.external:
+        return internal(awaited)
+    if awaited.pending and awaiter.pending and awaiter.id not in awaited.callbacks:
+        awaited = replace(awaited, callbacks=joined(awaited.callbacks, awaiter.id))
+        state.put(awaited)
+    return Response(status=200, promise=awaited)
+
+
+def register_listener(state: Overlay, request: PromiseRegisterListener, now: int) -> Response:
+    """Notify `address` when `awaited` is settled; a settled one is answered, not registered."""
+    awaited = live(state, request.awaited, now)
+    if awaited is None:
+        return absent(request.awaited)
+    if not awaited.external:
+        return internal(awaited)
+    if awaited.pending and request.address not in awaited.listeners:
+        awaited = replace(awaited, listeners=joined(awaited.listeners, request.address))
+        state.put(awaited)
+    return Response(status=200, promise=awaited)
+
+
+def live(state: Overlay, promise_id: str, now: int) -> Promise | None:
+    """The promise as it stands at `now`; a deadline that has passed is recorded on the way."""
+    promise = state.promise(promise_id)
+    if promise is None or not promise.pending or promise.timeout_at > now:
+        return promise
+    due = promise.at(now)
+    return settled(state, promise, due.state, due.value, promise.timeout_at, "", now)
+
+
+def seen(promise: Promise, task: Task | None, now: int) -> tuple[Promise, Task | None]:
+    """A stored pair as it must be seen at `now`: past its deadline settled, its task fulfilled."""
+    shown = promise.at(now)
+    if task is not None and shown is not promise:
+        task = cleared(task, TaskState.FULFILLED)
+    return shown, task
+
+
+def settled(
+    state: Overlay,
+    promise: Promise,
+    verdict: PromiseState,
+    value: Value,
+    settled_at: int,
+    group: str,
+    now: int | None = None,
+) -> Promise:
+    """Record the outcome, fulfil the task, resume every awaiter, notify every listener.
+
+    All of it in one transition: a settled promise with an unfulfilled task or an unwoken awaiter
+    is never stored.
+    """
+    moment = settled_at if now is None else now
+    promise = replace(promise, state=verdict, value=value, settled_at=settled_at, settled_by=group)
+    wakes = deque(_recorded(state, promise))
+    while wakes:
+        awaiter_id, awaited_id = wakes.popleft()
+        awaiter = state.promise(awaiter_id)
+        if awaiter is None or not awaiter.pending:
+            continue
+        if awaiter.timeout_at <= moment:
+            wakes.extend(_recorded(state, awaiter.at(moment)))
+        else:
+            _resume(state, awaiter, awaited_id, moment)
+    return replace(promise, callbacks=())
+
+
+def _recorded(state: Overlay, promise: Promise) -> list[tuple[str, str]]:
+    """Store one settled promise and fulfil its task; answers who is to be woken by what."""
+    state.put(replace(promise, callbacks=()))
+    state.unblocks.extend((promise.id, address) for address in promise.listeners)
+    task = state.task(promise.id)
+    if task is not None and task.state is not TaskState.FULFILLED:
+        state.withdraw(task.id)
+        state.put_task(cleared(task, TaskState.FULFILLED))
+    return [(awaiter, promise.id) for awaiter in promise.callbacks]
+
+
+def cleared(task: Task, to: TaskState) -> Task:
+    """The task in a state without lease, retry or resumes; who held it last is kept."""
+    return replace(
+        task,
+        state=to,
+        resumes=(),
+        pid=None,
+        ttl=None,
+        expires_at=None,
+        retry_at=None,
+        offered=False,
+        holder="",
+        ticket="",
+        redeliveries=0,
+    )
+
+
+def pend(state: Overlay, task: Task, target: str, now: int, delay: int = 0) -> Task:
+    """The task, pending from now on and offered after `delay` ms; every entry is an outbox row."""
+    resumes = task.resumes
+    task = replace(cleared(task, TaskState.PENDING), resumes=resumes, retry_at=now + delay)
+    task = offer_if_due(state, task, target, now)
+    state.put_task(task)
+    return task
+
+
+def offer_if_due(state: Overlay, task: Task, target: str, now: int) -> Task:
+    if task.retry_at is None or task.retry_at > now:
+        return task
+    state.offer(task, target)
+    return replace(task, offered=True)
+
+
+def joined(names: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """The names with one more, in order: the order of registration is not part of the record."""
+    return tuple(sorted((*names, name)))
+
+
+def absent(promise_id: str) -> Response:
+    return Response(status=404, error=f"promise {promise_id!r} does not exist")
+
+
+def internal(promise: Promise) -> Response:
+    return Response(
+        status=422,
+        error=f"promise {promise.id!r} is settled by the task that created it alone; "
+        "nobody else can await it",
+    )
+
+
+def _resume(state: Overlay, awaiter: Promise, awaited_id: str, now: int) -> None:
+    task = state.task(awaiter.id)
+    if task is None or task.state is TaskState.FULFILLED or awaited_id in task.resumes:
+        return
+    task = replace(task, resumes=(*task.resumes, awaited_id))
+    if task.state is TaskState.SUSPENDED:
+        pend(state, task, awaiter.target, now)
+    else:
+        state.put_task(task)
+
+
+def _refuse_tags(promise: Promise) -> str:
+    if promise.timer and promise.target:
+        return f"promise {promise.id!r} cannot be a timer and have a target"
+    delay = promise.tags.get(DELAY)
+    if delay is None:
+        return ""
+    if not promise.target:
+        return f"promise {promise.id!r} has a delay but no target"
+    instant = delay.isascii() and delay.isdigit() and len(delay) <= LONGEST_INSTANT
+    if not instant or int(delay) >= promise.timeout_at:
+        return f"promise {promise.id!r}: delay {delay!r} is not an instant before its deadline"
+    return ""

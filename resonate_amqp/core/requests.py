@@ -1,0 +1,245 @@
+"""One frozen class per request of the protocol, and the response to any of them.
+
+A request's wire kind is the class's `kind`. Leases: a request that acts under one names the
+task's `version` and the `holder` the lease was acquired by.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import ClassVar
+
+from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Task, Value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseGet:
+    kind: ClassVar[str] = "promise.get"
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseCreate:
+    kind: ClassVar[str] = "promise.create"
+    id: str
+    timeout_at: int
+    param: Value = EMPTY
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseSettle:
+    kind: ClassVar[str] = "promise.settle"
+    id: str
+    state: PromiseState
+    value: Value = EMPTY
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseRegisterCallback:
+    kind: ClassVar[str] = "promise.register_callback"
+    awaited: str
+    awaiter: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseRegisterListener:
+    kind: ClassVar[str] = "promise.register_listener"
+    awaited: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskGet:
+    kind: ClassVar[str] = "task.get"
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskCreate:
+    """Create a promise together with its task, acquired under a TTL lease of `ttl` ms."""
+
+    kind: ClassVar[str] = "task.create"
+    pid: str
+    ttl: int
+    holder: str
+    action: PromiseCreate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskAcquire:
+    """Acquire a pending task.
+
+    With a `ticket` the lease is a delivery lease; `redelivered` and `redeliveries` are what the
+    broker says of the delivery that carried the ticket (-1: it gives no count).
+    """
+
+    kind: ClassVar[str] = "task.acquire"
+    id: str
+    version: int
+    pid: str
+    ttl: int
+    holder: str
+    ticket: str = ""
+    redelivered: bool = False
+    redeliveries: int = -1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFence:
+    """Run `action` only while the lease holds; an action that would write nothing always runs."""
+
+    kind: ClassVar[str] = "task.fence"
+    id: str
+    version: int
+    holder: str
+    action: PromiseCreate | PromiseSettle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Lease:
+    """A lease as its holder names it in a heartbeat."""
+
+    id: str
+    version: int
+    holder: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskHeartbeat:
+    """Refresh leases of either kind; the answer names those that are lost."""
+
+    kind: ClassVar[str] = "task.heartbeat"
+    pid: str
+    tasks: tuple[Lease, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSuspend:
+    kind: ClassVar[str] = "task.suspend"
+    id: str
+    version: int
+    holder: str
+    awaited: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskFulfill:
+    kind: ClassVar[str] = "task.fulfill"
+    id: str
+    version: int
+    holder: str
+    action: PromiseSettle
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRelease:
+    """Give the task up; it is offered again after `delay` ms."""
+
+    kind: ClassVar[str] = "task.release"
+    id: str
+    version: int
+    holder: str
+    delay: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskHalt:
+    kind: ClassVar[str] = "task.halt"
+    id: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskContinue:
+    kind: ClassVar[str] = "task.continue"
+    id: str
+
+
+Request = (
+    PromiseGet
+    | PromiseCreate
+    | PromiseSettle
+    | PromiseRegisterCallback
+    | PromiseRegisterListener
+    | TaskGet
+    | TaskCreate
+    | TaskAcquire
+    | TaskFence
+    | TaskHeartbeat
+    | TaskSuspend
+    | TaskFulfill
+    | TaskRelease
+    | TaskHalt
+    | TaskContinue
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OriginGet:
+    """Every promise of one tree, oldest first: a query, answered outside the machine."""
+
+    kind: ClassVar[str] = "origin.get"
+    id: str
+    limit: int = 1000
+
+
+class Verdict(StrEnum):
+    """What a refused acquire tells the worker to do with its delivery."""
+
+    ACK = "ack"
+    RETURN = "return"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """The answer to one request.
+
+    `status` is the protocol's: 200 done, 300 suspend refused because something awaited is
+    settled, 400 bad request, 404 absent, 409 not in that state, 422 cannot be awaited, 500 failed.
+    `preload` are settled children of the task, `more` that there are others.
+    `applied` tells whether this request, or an earlier copy of it, is what settled `promise`.
+    """
+
+    status: int
+    promise: Promise | None = None
+    task: Task | None = None
+    preload: tuple[Promise, ...] = ()
+    more: bool = False
+    applied: bool = False
+    lost: tuple[str, ...] = ()
+    verdict: Verdict | None = None
+    error: str = ""
+
+    @property
+    def ok(self) -> bool:
+        return self.status < 400
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Group:
+    """Requests of one task or one client call, in order; a failure skips the rest of them."""
+
+    id: str
+    steps: tuple[Request | OriginGet, ...]
+
+
+def footprint(request: Request) -> tuple[str, ...]:
+    """The ids whose records the request is sure to touch, so that they can be loaded at once."""
+    match request:
+        case TaskFence(id=task_id, action=action):
+            return (task_id, action.id)
+        case TaskCreate(action=action):
+            return (action.id,)
+        case TaskSuspend(id=task_id, awaited=awaited):
+            return (task_id, *awaited)
+        case TaskHeartbeat(tasks=tasks):
+            return tuple(lease.id for lease in tasks)
+        case PromiseRegisterCallback(awaited=promise_id, awaiter=awaiter):
+            return (promise_id, awaiter)
+        case PromiseRegisterListener(awaited=promise_id):
+            return (promise_id,)
+        case _:
+            return (request.id,)

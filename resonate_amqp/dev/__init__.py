@@ -1,0 +1,1 @@
+"""For development: a broker of one's own, and what shows the product working."""

@@ -1,0 +1,249 @@
+"""SqlLedger: promises and tasks in SQLite or PostgreSQL, one transaction a batch.
+
+Power-safe as shipped: SQLite runs in WAL mode with `synchronous=FULL`. The first statement of
+every transaction both proves that this ledger is still the one writer of its queue and gives the
+batch its time; a rival's promotion waits for it or makes it find no row.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, case, or_, select, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+
+from resonate_amqp.core import machine
+from resonate_amqp.core.effects import Limits, Overlay
+from resonate_amqp.core.model import Promise, Task
+from resonate_amqp.core.promises import seen
+from resonate_amqp.core.requests import OriginGet, footprint
+from resonate_amqp.core.timers import Timer, restarted, timers_of
+from resonate_amqp.errors import LedgerUnavailable, Superseded
+from resonate_amqp.ledgers.database import connect, shown, unavailable
+from resonate_amqp.ledgers.outcome import outcome_of
+from resonate_amqp.ledgers.records import PAIRS, Records
+from resonate_amqp.ledgers.store import store
+from resonate_amqp.ledgers.tables import (
+    ledger_queues,
+    listeners,
+    outbox,
+    promise_of,
+    promises,
+    task_of,
+    tasks,
+)
+from resonate_amqp.ports import Backlog, Batch, Execute, Outcome, Unblock
+
+NEVER_PROMOTED = -1
+
+_now = case(
+    (ledger_queues.c.now < bindparam("clock"), bindparam("clock")), else_=ledger_queues.c.now
+)
+_begin_batch = (
+    update(ledger_queues)
+    .where(ledger_queues.c.queue == bindparam("of"), ledger_queues.c.generation == bindparam("by"))
+    .values(now=_now)
+    .returning(ledger_queues.c.now)
+)
+_promote = (
+    update(ledger_queues)
+    .where(ledger_queues.c.queue == bindparam("of"))
+    .values(generation=ledger_queues.c.generation + 1, now=_now)
+    .returning(ledger_queues.c.generation)
+)
+_undelivered = PAIRS.add_columns(
+    outbox.c.serial, outbox.c.target, outbox.c.version.label("offered_version")
+).join(outbox, outbox.c.task_id == promises.c.id)
+_unnotified = (
+    PAIRS.add_columns(listeners.c.address)
+    .join(listeners, listeners.c.awaited == promises.c.id)
+    .where(promises.c.state != "pending")
+)
+_due_promises = (
+    PAIRS.where(
+        promises.c.state == "pending",
+        promises.c.external,
+        promises.c.timeout_at < bindparam("horizon"),
+    )
+    .order_by(promises.c.timeout_at)
+    .limit(bindparam("most"))
+)
+_due_leases = (
+    select(tasks)
+    .where(tasks.c.state == "acquired", tasks.c.expires_at < bindparam("horizon"))
+    .order_by(tasks.c.expires_at)
+    .limit(bindparam("most"))
+)
+_due_retries = (
+    select(tasks)
+    .where(tasks.c.state == "pending", ~tasks.c.offered, tasks.c.retry_at < bindparam("horizon"))
+    .order_by(tasks.c.retry_at)
+    .limit(bindparam("most"))
+)
+_tree = (
+    PAIRS.where(promises.c.origin == bindparam("root"))
+    .order_by(promises.c.created_at, promises.c.id)
+    .limit(bindparam("most"))
+)
+_unfinished = select(tasks.c.id).where(or_(tasks.c.state == "acquired", tasks.c.state == "pending"))
+
+
+class SqlLedger:
+    """The ledger of one queue, in the database behind `url` (a SQLAlchemy URL).
+
+    The schema must be there (`ledgers.schema`). Raises LedgerUnavailable when the database
+    cannot be opened.
+    """
+
+    def __init__(self, url: str, *, queue: int = 0, limits: Limits | None = None) -> None:
+        self._url = url
+        self._queue = queue
+        self._limits = limits or Limits()
+        self._generation = NEVER_PROMOTED
+        self._now = 0
+        self._serials: Iterator[int] = itertools.count(1)
+        self._open(connect(url))
+
+    def promote(self, clock: int) -> Backlog:
+        with self._transaction() as connection:
+            row = connection.execute(_promote, {"of": self._queue, "clock": clock}).one()
+        self._generation = row[0]
+        self._serials = itertools.count((self._generation << 32) + 1)
+        self._records.forget()
+        with self._transaction(clock) as connection:
+            executes = tuple(
+                Execute(row["serial"], row["target"], promise_of(row), row["offered_version"])
+                for row in connection.execute(_undelivered).mappings()
+            )
+            unblocks = tuple(
+                Unblock(row["address"], promise_of(row))
+                for row in connection.execute(_unnotified).mappings()
+            )
+        return Backlog(executes, unblocks)
+
+    def apply(self, batch: Batch, clock: int) -> Outcome:
+        with self._transaction(clock) as connection:
+            self._records.load(_ids(batch))
+            state = self._overlay()
+            answers, early = machine.batch(
+                state, batch.groups, batch.timers, batch.notified, self._now, batch.heard_since
+            )
+            store(connection, self._records, state, batch.confirmed)
+        self._records.keep(state)
+        return outcome_of(state, answers, early, self._now)
+
+    def restart(self, clock: int) -> Outcome:
+        with self._transaction(clock) as connection:
+            state = self._overlay()
+            unfinished = [row[0] for row in connection.execute(_unfinished)]
+            self._records.load(unfinished)
+            for task_id in sorted(unfinished):
+                restarted(state, task_id, self._now)
+            store(connection, self._records, state, ())
+        self._records.keep(state)
+        return outcome_of(state, (), [], self._now)
+
+    def due_before(self, horizon: int, limit: int) -> list[Timer]:
+        bound = {"horizon": horizon, "most": limit}
+        timers: list[Timer] = []
+        with self._transaction(begin="BEGIN") as connection:
+            for row in connection.execute(_due_promises, bound).mappings():
+                timers.extend(timers_of(promise_of(row), None))
+            for statement in (_due_leases, _due_retries):
+                for row in connection.execute(statement, bound).mappings():
+                    timers.extend(timers_of(None, task_of(row)))
+        return sorted(timers)[:limit]
+
+    def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
+        with self._transaction(begin="BEGIN") as connection:
+            rows = connection.execute(_tree, {"root": origin, "most": limit}).mappings().all()
+        return [
+            seen(
+                promise_of(row),
+                task_of(row, "task_") if row["task_id"] is not None else None,
+                self._now,
+            )
+            for row in rows
+        ]
+
+    def trial(self) -> None:
+        self._reopen()
+        with self._transaction() as connection:
+            connection.execute(
+                update(ledger_queues)
+                .where(ledger_queues.c.queue == self._queue)
+                .values(now=ledger_queues.c.now)
+            )
+
+    def close(self) -> None:
+        self._connection.close()
+        self._connection.engine.dispose()
+
+    def _overlay(self) -> Overlay:
+        return Overlay(self._records, self._serials, self._limits)
+
+    def _open(self, connection: Connection) -> None:
+        self._connection = connection
+        self._records = Records(connection)
+
+    def _reopen(self) -> None:
+        try:
+            self.close()
+        except DBAPIError:
+            self._connection.invalidate()
+        self._open(connect(self._url))
+
+    @contextmanager
+    def _transaction(
+        self, clock: int | None = None, begin: str = "BEGIN IMMEDIATE"
+    ) -> Iterator[Connection]:
+        """A transaction; with a clock, one that proves the generation and gives the time.
+
+        Whatever fails inside it, the loaded records are forgotten: after a commit of unknown
+        outcome only the database knows.
+        """
+        try:
+            options: dict[str, Any] = {"sqlite_begin": begin}
+            with self._connection.execution_options(**options).begin():
+                if clock is not None:
+                    self._prove(clock)
+                yield self._connection
+        except (OperationalError, InterfaceError) as error:
+            self._records.forget()
+            raise unavailable(self._url, error) from error
+        except IntegrityError as error:
+            self._records.forget()
+            raise _contested(self._url, error) from error
+        except BaseException:
+            self._records.forget()
+            raise
+
+    def _prove(self, clock: int) -> None:
+        held = {"of": self._queue, "by": self._generation, "clock": clock}
+        row = self._connection.execute(_begin_batch, held).first()
+        if row is None:
+            raise Superseded(
+                f"ledger queue {self._queue} of {shown(self._url)} was taken over by another "
+                f"ledger (generation {self._generation} is past); this one stands by"
+            )
+        self._now = row[0]
+
+
+def _ids(batch: Batch) -> Iterator[str]:
+    for group in batch.groups:
+        for request in group.steps:
+            if not isinstance(request, OriginGet):
+                yield from footprint(request)
+    for timer in batch.timers:
+        yield timer.id
+    for promise_id, _ in batch.notified:
+        yield promise_id
+
+
+def _contested(url: str, error: IntegrityError) -> LedgerUnavailable:
+    return LedgerUnavailable(
+        f"ledger {shown(url)}: a row appeared that nobody else may write: {error.orig}"
+    )

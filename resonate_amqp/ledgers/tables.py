@@ -1,0 +1,288 @@
+"""The tables of a ledger, and how a record becomes a row and back.
+
+Instants are BIGINT milliseconds. Columns beside the records' own (origin, parent, func, …) are
+there for those who look for promises, not for the machine.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+import msgspec
+from sqlalchemy import BigInteger, Column, Index, RowMapping, SmallInteger, Table, Text, text
+from sqlalchemy.orm import registry
+from sqlmodel import Field, SQLModel
+
+from resonate_amqp.core.model import (
+    BRANCH,
+    PARENT,
+    SHARDS,
+    Promise,
+    PromiseState,
+    Task,
+    TaskState,
+    Value,
+    origin_of,
+    shard_of,
+)
+from resonate_amqp.wire.address import group_of
+
+PENDING = text("state = 'pending'")
+
+
+def _instant(*, nullable: bool = False, index: bool = False) -> Any:
+    return Field(
+        default=None if nullable else 0,
+        sa_column=Column(BigInteger, nullable=nullable, index=index),
+    )
+
+
+class Base(SQLModel, registry=registry()):
+    """A registry of its own, so that the tables never appear in a user's metadata."""
+
+
+class LedgerQueue(Base, table=True):
+    """A ledger queue: who may write (generation) and the last instant given to a batch (now)."""
+
+    __tablename__ = "ledger_queues"
+    queue: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    generation: int = _instant()
+    now: int = _instant()
+
+
+class Shard(Base, table=True):
+    """Which ledger queue keeps a shard."""
+
+    __tablename__ = "shards"
+    shard: int = Field(sa_column=Column(SmallInteger, primary_key=True, autoincrement=False))
+    queue: int = Field(sa_column=Column(SmallInteger, nullable=False))
+
+
+class PromiseRow(Base, table=True):
+    __tablename__ = "promises"
+    __table_args__ = (
+        Index("ix_promises_origin", "origin", "created_at"),
+        Index("ix_promises_branch", "branch", "created_at"),
+        Index("ix_promises_state", "state", "created_at"),
+        Index("ix_promises_func", "func", "created_at"),
+        Index("ix_promises_settled_at", "settled_at"),
+        Index(
+            "ix_promises_due",
+            "timeout_at",
+            postgresql_where=PENDING,
+            sqlite_where=PENDING,
+        ),
+    )
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    origin: str = Field(sa_column=Column(Text, nullable=False))
+    parent: str = Field(sa_column=Column(Text, nullable=False))
+    branch: str = Field(sa_column=Column(Text, nullable=False))
+    func: str = Field(sa_column=Column(Text, nullable=False))
+    version: str = Field(sa_column=Column(Text, nullable=False))
+    group: str = Field(sa_column=Column("group", Text, nullable=False))
+    external: bool = Field(default=False)
+    param_headers: str = Field(sa_column=Column(Text, nullable=False))
+    param_data: str = Field(sa_column=Column(Text, nullable=False))
+    value_headers: str = Field(sa_column=Column(Text, nullable=False))
+    value_data: str = Field(sa_column=Column(Text, nullable=False))
+    error_type: str = Field(sa_column=Column(Text, nullable=False))
+    tags: str = Field(sa_column=Column(Text, nullable=False))
+    timeout_at: int = _instant()
+    created_at: int = _instant()
+    settled_at: int | None = _instant(nullable=True)
+    settled_by: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class TaskRow(Base, table=True):
+    __tablename__ = "tasks"
+    __table_args__ = (
+        Index("ix_tasks_state", "state", "acquired_at"),
+        Index(
+            "ix_tasks_retry",
+            "retry_at",
+            postgresql_where=text("state = 'pending' AND NOT offered"),
+            sqlite_where=text("state = 'pending' AND NOT offered"),
+        ),
+        Index(
+            "ix_tasks_lease",
+            "expires_at",
+            postgresql_where=text("state = 'acquired'"),
+            sqlite_where=text("state = 'acquired'"),
+        ),
+    )
+    id: str = Field(sa_column=Column(Text, primary_key=True))
+    shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    state: str = Field(sa_column=Column(Text, nullable=False))
+    version: int = _instant()
+    resumes: str = Field(sa_column=Column(Text, nullable=False))
+    pid: str | None = Field(sa_column=Column(Text, nullable=True))
+    ttl: int | None = _instant(nullable=True)
+    expires_at: int | None = _instant(nullable=True)
+    retry_at: int | None = _instant(nullable=True)
+    offered: bool = Field(default=False)
+    holder: str = Field(sa_column=Column(Text, nullable=False))
+    ticket: str = Field(sa_column=Column(Text, nullable=False))
+    redeliveries: int = _instant()
+    last_holder: str = Field(sa_column=Column(Text, nullable=False))
+    last_version: int = _instant()
+    deliveries: int = _instant()
+    acquired_at: int | None = _instant(nullable=True)
+    reason: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class CallbackRow(Base, table=True):
+    """A suspended awaiter that is resumed when `awaited` is settled."""
+
+    __tablename__ = "callbacks"
+    awaited: str = Field(sa_column=Column(Text, primary_key=True))
+    awaiter: str = Field(sa_column=Column(Text, primary_key=True))
+
+
+class ListenerRow(Base, table=True):
+    """An address that is notified of `awaited`; the row goes after its unblock was published."""
+
+    __tablename__ = "listeners"
+    awaited: str = Field(sa_column=Column(Text, primary_key=True))
+    address: str = Field(sa_column=Column(Text, primary_key=True))
+
+
+class OutboxRow(Base, table=True):
+    """An execute to be published until the broker confirmed it, or its task was acquired."""
+
+    __tablename__ = "outbox"
+    __table_args__ = (Index("ix_outbox_task", "task_id"),)
+    serial: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
+    shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    task_id: str = Field(sa_column=Column(Text, nullable=False))
+    version: int = _instant()
+    target: str = Field(sa_column=Column(Text, nullable=False))
+
+
+class TagRow(Base, table=True):
+    """A tag the caller gave; the protocol's own tags are columns of the promise."""
+
+    __tablename__ = "tags"
+    __table_args__ = (Index("ix_tags_name", "name", "value"),)
+    promise_id: str = Field(sa_column=Column(Text, primary_key=True))
+    name: str = Field(sa_column=Column(Text, primary_key=True))
+    value: str = Field(sa_column=Column(Text, nullable=False))
+
+
+_encode = msgspec.json.Encoder().encode
+_headers = msgspec.json.Decoder(dict[str, str]).decode
+_names = msgspec.json.Decoder(list[str]).decode
+
+
+def json_text(value: Mapping[str, str] | tuple[str, ...]) -> str:
+    return _encode(value).decode() if value else ("{}" if isinstance(value, Mapping) else "[]")
+
+
+def promise_row(promise: Promise) -> dict[str, Any]:
+    tags = promise.tags
+    return {
+        "id": promise.id,
+        "shard": shard_of(promise.id),
+        "origin": origin_of(promise.id),
+        "parent": tags.get(PARENT, promise.id),
+        "branch": tags.get(BRANCH, promise.id),
+        "func": promise.param.headers.get("func", ""),
+        "version": promise.param.headers.get("version", ""),
+        "group": group_of(promise.target),
+        "external": promise.external,
+        "param_headers": json_text(promise.param.headers),
+        "param_data": promise.param.data,
+        "tags": json_text(tags),
+        "timeout_at": promise.timeout_at,
+        "created_at": promise.created_at,
+    } | outcome_row(promise)
+
+
+def outcome_row(promise: Promise) -> dict[str, Any]:
+    """The columns that settling a promise changes."""
+    return {
+        "state": promise.state.value,
+        "value_headers": json_text(promise.value.headers),
+        "value_data": promise.value.data,
+        "error_type": promise.value.headers.get("error", ""),
+        "settled_at": promise.settled_at,
+        "settled_by": promise.settled_by,
+    }
+
+
+def promise_of(
+    row: RowMapping, callbacks: tuple[str, ...] = (), listeners: tuple[str, ...] = ()
+) -> Promise:
+    return Promise(
+        id=row["id"],
+        state=PromiseState(row["state"]),
+        param=Value(_headers(row["param_headers"]), row["param_data"]),
+        value=Value(_headers(row["value_headers"]), row["value_data"]),
+        tags=_headers(row["tags"]),
+        timeout_at=row["timeout_at"],
+        created_at=row["created_at"],
+        settled_at=row["settled_at"],
+        settled_by=row["settled_by"],
+        callbacks=callbacks,
+        listeners=listeners,
+    )
+
+
+TASK_FIELDS = (
+    "version",
+    "pid",
+    "ttl",
+    "expires_at",
+    "retry_at",
+    "offered",
+    "holder",
+    "ticket",
+    "redeliveries",
+    "last_holder",
+    "last_version",
+    "deliveries",
+    "acquired_at",
+    "reason",
+)
+
+
+def task_row(task: Task) -> dict[str, Any]:
+    row: dict[str, Any] = {name: getattr(task, name) for name in TASK_FIELDS}
+    row["id"] = task.id
+    row["shard"] = shard_of(task.id)
+    row["state"] = task.state.value
+    row["resumes"] = json_text(task.resumes)
+    return row
+
+
+def task_of(row: RowMapping, prefix: str = "") -> Task:
+    fields = {name: row[prefix + name] for name in TASK_FIELDS}
+    return Task(
+        id=row[prefix + "id"],
+        state=TaskState(row[prefix + "state"]),
+        resumes=tuple(_names(row[prefix + "resumes"])),
+        **fields,
+    )
+
+
+def shard_rows(queues: int = 1) -> list[dict[str, int]]:
+    return [{"shard": shard, "queue": shard % queues} for shard in range(SHARDS)]
+
+
+def _table(row: type[Base]) -> Table:
+    return cast(Table, row.__table__)  # type: ignore[attr-defined]  # SQLModel sets it
+
+
+promises = _table(PromiseRow)
+tasks = _table(TaskRow)
+callbacks = _table(CallbackRow)
+listeners = _table(ListenerRow)
+outbox = _table(OutboxRow)
+tags = _table(TagRow)
+ledger_queues = _table(LedgerQueue)
+shards = _table(Shard)
+
+OUTCOME_COLUMNS = ["state", "value_headers", "value_data", "error_type", "settled_at", "settled_by"]
+TASK_COLUMNS = ("state", "resumes", *TASK_FIELDS)

@@ -1,0 +1,76 @@
+"""Promises from outside: get, create, resolve, reject, cancel; values encoded for you."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from resonate_amqp.core.model import EXTERNAL, ORIGIN, PARENT, Promise, PromiseState, Value
+from resonate_amqp.core.requests import PromiseCreate, PromiseGet, PromiseSettle
+from resonate_amqp.errors import Conflict, UsageError
+from resonate_amqp.resonate.node import Node
+from resonate_amqp.runtime.commands import Seconds, seconds_of
+from resonate_amqp.wire.address import check_id, check_root_id
+from resonate_amqp.wire.codec import encode, encode_error
+
+
+class Promises:
+    """The promises of the ledger, by id. Every method waits for the ledger's answer."""
+
+    def __init__(self, node: Callable[[], Node], timeout_s: float) -> None:
+        self._node = node
+        self._timeout_s = timeout_s
+
+    def get(self, promise_id: str) -> Promise:
+        """The promise's record; raises UsageError when there is none."""
+        return self._one(PromiseGet(id=check_id(promise_id)))
+
+    def create(
+        self,
+        promise_id: str,
+        *,
+        timeout: Seconds | None = None,
+        data: Any = None,
+        tags: Mapping[str, str] | None = None,
+    ) -> Promise:
+        """Create a promise that somebody settles from outside; an existing one is answered."""
+        check_root_id(promise_id)
+        seconds = self._timeout_s if timeout is None else seconds_of(timeout)
+        node = self._node()
+        own = {ORIGIN: promise_id, PARENT: promise_id, EXTERNAL: "true"}
+        return self._one(
+            PromiseCreate(
+                id=promise_id,
+                timeout_at=node.session.now() + round(seconds * 1000),
+                param=encode(data, "data"),
+                tags=dict(tags or {}) | own,
+            )
+        )
+
+    def resolve(self, promise_id: str, value: Any = None) -> Promise:
+        """Settle a promise with a value. Raises Conflict when it was settled otherwise."""
+        return self._settle(promise_id, PromiseState.RESOLVED, encode(value))
+
+    def reject(self, promise_id: str, error: BaseException | str) -> Promise:
+        """Settle a promise with an error. Raises Conflict when it was settled otherwise."""
+        raised = error if isinstance(error, BaseException) else RuntimeError(error)
+        return self._settle(promise_id, PromiseState.REJECTED, encode_error(raised))
+
+    def cancel(self, promise_id: str) -> Promise:
+        """Settle a promise as canceled. Raises Conflict when it was settled otherwise."""
+        return self._settle(promise_id, PromiseState.REJECTED_CANCELED, Value())
+
+    def _settle(self, promise_id: str, state: PromiseState, value: Value) -> Promise:
+        promise = self._one(PromiseSettle(id=check_id(promise_id), state=state, value=value))
+        if promise.state is not state or promise.value.data != value.data:
+            raise Conflict(
+                f"promise {promise_id!r} is {promise.state} already; a settled promise never "
+                "changes"
+            )
+        return promise
+
+    def _one(self, request: PromiseGet | PromiseCreate | PromiseSettle) -> Promise:
+        response = self._node().request([request], request.id).responses[0]
+        if response.promise is None:
+            raise UsageError(response.error or f"promise {request.id!r} does not exist")
+        return response.promise

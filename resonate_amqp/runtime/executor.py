@@ -1,0 +1,80 @@
+"""ThreadExecutor: leaves on daemon threads, async leaves on one event loop.
+
+The standard pool joins its threads when the interpreter exits; a leaf that hangs must not keep a
+finished program alive, so the threads here are daemons.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import queue
+import threading
+from collections.abc import Callable
+from typing import Any
+
+Done = Callable[[Any, BaseException | None], None]
+
+
+class ThreadExecutor:
+    """At most `threads` plain leaves at once; satisfies the port `Executor`."""
+
+    def __init__(self, threads: int) -> None:
+        self._limit = threads
+        self._work: queue.SimpleQueue[tuple[Callable[[], Any], Done] | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._threads = 0
+        self._idle = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def submit(self, work: Callable[[], Any], done: Done, *, is_async: bool) -> None:
+        if is_async:
+            self._submit_async(work, done)
+            return
+        with self._lock:
+            self._work.put((work, done))
+            if self._idle == 0 and self._threads < self._limit:
+                self._threads += 1
+                name = f"resonate-leaf-{self._threads}"
+                threading.Thread(target=self._run, name=name, daemon=True).start()
+            elif self._idle:
+                self._idle -= 1
+
+    def close(self) -> None:
+        with self._lock:
+            for _ in range(self._threads):
+                self._work.put(None)
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._loop.stop)
+
+    def _run(self) -> None:
+        while True:
+            item = self._work.get()
+            if item is None:
+                return
+            work, done = item
+            try:
+                value = work()
+            except BaseException as error:  # the outcome of the user's function
+                done(None, error)
+            else:
+                done(value, None)
+            del item, work, done
+            with self._lock:
+                self._idle += 1
+
+    def _submit_async(self, work: Callable[[], Any], done: Done) -> None:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            threading.Thread(
+                target=self._loop.run_forever, name="resonate-async-leaves", daemon=True
+            ).start()
+
+        async def run() -> None:
+            try:
+                value = await work()
+            except BaseException as error:  # the outcome of the user's function
+                done(None, error)
+            else:
+                done(value, None)
+
+        asyncio.run_coroutine_threadsafe(run(), self._loop)

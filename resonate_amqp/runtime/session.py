@@ -1,0 +1,163 @@
+"""Session: one process's conversation with the ledger.
+
+It owns the reply queue, the open groups and the registrations, and is driven by `turn` on one
+thread. Other threads hand it work by `post`.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Protocol, assert_never
+
+from resonate_amqp.errors import BrokerError, Malformed
+from resonate_amqp.ports import (
+    Blocked,
+    Broker,
+    Clock,
+    Confirmed,
+    ConsumerLost,
+    Consuming,
+    Delivery,
+    Disconnected,
+    Event,
+    Opened,
+    Random,
+    Refused,
+    Unconfirmed,
+)
+from resonate_amqp.runtime.alarms import Alarms
+from resonate_amqp.runtime.calls import Calls, Trouble
+from resonate_amqp.runtime.listeners import Listeners
+from resonate_amqp.wire.envelope import decode_replies
+from resonate_amqp.wire.topology import Queue, reply_queue
+
+log = logging.getLogger(__name__)
+
+IDLE_MS = 1_000
+CONSUME_AGAIN_MS = 1_000
+
+
+class Consumer(Protocol):
+    """Who takes what is not a reply: the worker."""
+
+    def take(self, event: Event) -> None: ...
+
+    def flush(self) -> None:
+        """Bring the turn's work to an end: hand groups to `Calls`."""
+        ...
+
+
+class Session:
+    def __init__(
+        self, broker: Broker, clock: Clock, random: Random, *, group: str, pid: str
+    ) -> None:
+        self.group = group
+        self.pid = pid
+        self.broker = broker
+        self.clock = clock
+        self.random = random
+        self.alarms = Alarms()
+        self.calls = Calls(broker, clock, random, self.alarms)
+        self.listeners = Listeners(self.calls, clock, self.alarms)
+        self._posts: deque[Callable[[], None]] = deque()
+        self._consumer: Consumer | None = None
+        self._reply_queue: Queue | None = None
+        self._epoch = 0
+        self._ledger_ahead_ms = 0
+
+    def attach(self, consumer: Consumer) -> None:
+        self._consumer = consumer
+
+    def post(self, action: Callable[[], None]) -> None:
+        """Run `action` on the session's thread, soon; from any thread."""
+        self._posts.append(action)
+        self.broker.wake()
+
+    def now(self) -> int:
+        """The ledger's time (epoch ms) as far as its last message tells."""
+        return self.clock.now() + self._ledger_ahead_ms
+
+    def later(self, delay_ms: int, action: Callable[[], None]) -> None:
+        self.alarms.at(self.clock.monotonic() + delay_ms, action)
+
+    def turn(self, events: Sequence[Event]) -> None:
+        """Take in what happened, do what is due, then send everything there is to send."""
+        for event in events:
+            self._take(event)
+        while self._posts:
+            self._posts.popleft()()
+        self.alarms.fire_due(self.clock.monotonic())
+        if self._consumer is not None:
+            self._consumer.flush()
+        self.calls.flush()
+
+    def idle_ms(self) -> int:
+        """How long the next poll may wait for events."""
+        if self._posts:
+            return 0
+        due = self.alarms.next_at()
+        return IDLE_MS if due is None else max(0, min(IDLE_MS, due - self.clock.monotonic()))
+
+    def _take(self, event: Event) -> None:
+        match event:
+            case Delivery(queue=queue) if queue == self._reply_name():
+                self._replies(event)
+                return
+            case Opened(epoch=epoch):
+                self._opened(epoch)
+            case Consuming(queue=queue) if queue == self._reply_name():
+                self.calls.readdress(queue)
+                self.listeners.ask_all()
+            case ConsumerLost(queue=queue) if queue == self._reply_name():
+                self._reply_queue = None
+                self.calls.readdress("")
+                self.later(CONSUME_AGAIN_MS, self._consume_replies)
+            case Disconnected(reason=reason, refused=refused):
+                self.calls.trouble.disconnected = reason
+                if refused:
+                    self.calls.fail_all(BrokerError(f"{reason}; check the broker's url"))
+            case Blocked(blocked=blocked):
+                self.calls.trouble.disconnected = "the broker blocks publishers" if blocked else ""
+                if not blocked:
+                    self.calls.repeat_all()
+            case Unconfirmed(unroutable=unroutable) if unroutable:
+                self.calls.trouble.unroutable = f"not routable: {unroutable}"
+            case Refused(queue=queue, reason=reason):
+                log.error("the broker refuses %s: %s", queue, reason)
+            case Delivery() | Consuming() | ConsumerLost() | Confirmed() | Unconfirmed():
+                pass
+            case _:
+                assert_never(event)
+        if self._consumer is not None:
+            self._consumer.take(event)
+
+    def _opened(self, epoch: int) -> None:
+        self.calls.trouble = Trouble(disconnected="")
+        if epoch == self._epoch and self._reply_queue is not None:
+            self.calls.repeat_all()
+            return
+        self._epoch = epoch
+        self._reply_queue = None
+        self._consume_replies()
+
+    def _consume_replies(self) -> None:
+        if self._reply_queue is None:
+            self._reply_queue = reply_queue(self.group, self.pid, self.random.token())
+            self.broker.consume(self._reply_queue, prefetch=0, auto_ack=True)
+
+    def _reply_name(self) -> str:
+        return self._reply_queue.name if self._reply_queue is not None else ""
+
+    def _replies(self, delivery: Delivery) -> None:
+        try:
+            message = decode_replies(delivery.body)
+        except (Malformed, KeyError, TypeError, ValueError) as error:
+            log.error("a reply that cannot be read was dropped: %s", error)
+            return
+        self._ledger_ahead_ms = message.now - self.clock.now()
+        for reply in message.replies:
+            self.calls.take(reply)
+        for promise in message.unblocked:
+            self.listeners.take(promise)

@@ -1,0 +1,68 @@
+"""Intake: deliveries of the ledger queue, read into groups, bounded for one transaction."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+from resonate_amqp.core.requests import Group
+from resonate_amqp.errors import Malformed
+from resonate_amqp.ports import Delivery
+from resonate_amqp.wire.envelope import BadGroup, decode_requests
+
+MOST_GROUPS = 512
+PROBE = b'{"kind":"probe"}'
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """A group with where its answer goes and the delivery it came by."""
+
+    group: Group
+    reply_to: str
+    delivery: Delivery
+
+
+@dataclass(slots=True)
+class Load:
+    """What one transaction will answer, and the deliveries that are done with once it has."""
+
+    asked: list[Asked] = field(default_factory=list)
+    bad: list[tuple[BadGroup, str]] = field(default_factory=list)
+    dead: list[tuple[Delivery, str]] = field(default_factory=list)
+    deliveries: list[Delivery] = field(default_factory=list)
+
+
+class Intake:
+    def __init__(self) -> None:
+        self._waiting: deque[Delivery] = deque()
+
+    def add(self, delivery: Delivery) -> None:
+        self._waiting.append(delivery)
+
+    def clear(self) -> None:
+        self._waiting.clear()
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def take(self) -> Load:
+        """Read deliveries until MOST_GROUPS groups are together, whole deliveries at a time."""
+        load = Load()
+        while self._waiting and len(load.asked) < MOST_GROUPS:
+            delivery = self._waiting.popleft()
+            if delivery.body == PROBE:
+                load.deliveries.append(delivery)
+                continue
+            try:
+                groups = decode_requests(delivery.body)
+            except Malformed as error:
+                load.dead.append((delivery, str(error)))
+                continue
+            load.deliveries.append(delivery)
+            for group in groups:
+                if isinstance(group, BadGroup):
+                    load.bad.append((group, delivery.reply_to))
+                else:
+                    load.asked.append(Asked(group, delivery.reply_to, delivery))
+        return load

@@ -1,0 +1,107 @@
+"""Outbox: executes from their commit to the broker's confirm.
+
+A row of the ledger's outbox table stays until the broker has the message. Every physical publish
+is a message of its own and draws its own ticket; each after the first is marked `repeat`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from resonate_amqp.ports import Broker, Execute, Random
+from resonate_amqp.wire.address import queue_of
+from resonate_amqp.wire.envelope import ExecuteMessage, encode_execute
+from resonate_amqp.wire.topology import target_queue
+
+FIRST_WAIT_MS = 200
+LONGEST_WAIT_MS = 30_000
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    execute: Execute
+    publishes: int = 0
+    wait_ms: int = FIRST_WAIT_MS
+    due_at: int = 0
+    """When to publish again (monotonic ms); 0 while the broker's answer is awaited."""
+
+
+class Outbox:
+    """The rows that this ledger has published, or is to publish, without a confirm yet."""
+
+    def __init__(self, broker: Broker, random: Random, queue_type: str) -> None:
+        self._broker = broker
+        self._random = random
+        self._queue_type = queue_type
+        self._rows: dict[int, _Row] = {}
+        self._confirmed: list[int] = []
+
+    def clear(self) -> None:
+        """Forget everything: another ledger is responsible, or everything is loaded again."""
+        self._rows.clear()
+        self._confirmed.clear()
+
+    def publish(self, executes: Iterable[Execute], now: int, *, repeat: bool = False) -> None:
+        for execute in executes:
+            self._send(_Row(execute, publishes=1 if repeat else 0), now)
+
+    def confirmed(self, serials: Iterable[int]) -> None:
+        for serial in serials:
+            if self._rows.pop(serial, None) is not None:
+                self._confirmed.append(serial)
+
+    def take_confirmed(self) -> list[int]:
+        """Serials whose rows may be deleted; each is answered once."""
+        taken, self._confirmed = self._confirmed, []
+        return taken
+
+    def give_back(self, serials: Iterable[int]) -> None:
+        """Serials taken before, whose deletion was not committed."""
+        self._confirmed.extend(serials)
+
+    def has_confirmed(self) -> bool:
+        return bool(self._confirmed)
+
+    def unconfirmed(self, serials: Iterable[int], unroutable: str, clock: int) -> None:
+        """Publish again, later; a queue that is gone is created first. `clock` is monotonic ms."""
+        for serial in serials:
+            row = self._rows.get(serial)
+            if row is None:
+                continue
+            if unroutable:
+                self._broker.declare(target_queue(row.execute.target, self._queue_type))
+            wait_ms = min(2 * row.wait_ms, LONGEST_WAIT_MS)
+            self._rows[serial] = replace(row, due_at=clock + row.wait_ms, wait_ms=wait_ms)
+
+    def resend_all(self, clock: int) -> None:
+        """A new connection: nothing published on the old one will be confirmed."""
+        for serial, row in self._rows.items():
+            self._rows[serial] = replace(row, due_at=clock)
+
+    def resend_due(self, clock: int, now: int) -> None:
+        due = [row for row in self._rows.values() if 0 < row.due_at <= clock]
+        for row in due:
+            self._send(row, now)
+
+    def next_due(self) -> int | None:
+        """The monotonic ms at which a row is to be published again."""
+        return min((row.due_at for row in self._rows.values() if row.due_at), default=None)
+
+    def _send(self, row: _Row, now: int) -> None:
+        execute = row.execute
+        message = ExecuteMessage(
+            promise=execute.promise,
+            version=execute.version,
+            ticket=self._random.token(),
+            repeat=row.publishes > 0,
+            now=now,
+        )
+        self._rows[execute.serial] = replace(row, publishes=row.publishes + 1, due_at=0)
+        self._broker.publish(
+            queue_of(execute.target),
+            encode_execute(message),
+            persistent=True,
+            mandatory=True,
+            token=execute.serial,
+        )

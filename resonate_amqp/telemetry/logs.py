@@ -1,0 +1,81 @@
+"""Logs: durable functions as log lines, and the set-up that command line programs use.
+
+The package itself never touches the root logger.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import msgspec
+
+log = logging.getLogger("resonate_amqp.functions")
+
+_FIELDS = ("promise_id", "function", "outcome", "duration_ms", "parent_id", "kind")
+
+
+class LogTelemetry:
+    """Satisfies the port `Telemetry`: one line when a body starts, calls and finishes."""
+
+    def started(self, promise_id: str, function: str, version: int) -> None:
+        log.info(
+            "%s started %s (version %d)",
+            promise_id,
+            function,
+            version,
+            extra={"promise_id": promise_id, "function": function},
+        )
+
+    def finished(self, promise_id: str, function: str, outcome: str, duration_ms: float) -> None:
+        log.info(
+            "%s %s %s after %.1f ms",
+            promise_id,
+            function,
+            outcome,
+            duration_ms,
+            extra={
+                "promise_id": promise_id,
+                "function": function,
+                "outcome": outcome,
+                "duration_ms": duration_ms,
+            },
+        )
+
+    def called(self, promise_id: str, parent_id: str, function: str, kind: str) -> None:
+        log.info(
+            "%s %s %s as %s",
+            parent_id,
+            kind,
+            function,
+            promise_id,
+            extra={"promise_id": promise_id, "parent_id": parent_id, "kind": kind},
+        )
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, logger, text and the fields of the event."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": self.formatTime(record, "%Y-%m-%dT%H:%M:%S%z"),
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        line |= {name: getattr(record, name) for name in _FIELDS if hasattr(record, name)}
+        if record.exc_info:
+            line["traceback"] = self.formatException(record.exc_info)
+        return msgspec.json.encode(line).decode()
+
+
+def set_up(level: str = "info", *, as_json: bool = False) -> None:
+    """Send the package's logs to standard error; for programs, not for libraries."""
+    handler = logging.StreamHandler(sys.stderr)
+    formatter: logging.Formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")
+    handler.setFormatter(JsonFormatter() if as_json else formatter)
+    logger = logging.getLogger("resonate_amqp")
+    logger.handlers = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False
+    logging.getLogger("pika").setLevel(logging.CRITICAL)

@@ -1,0 +1,1 @@
+"""Bytes and names: envelopes, values, addresses. No I/O."""

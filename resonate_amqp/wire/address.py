@@ -1,0 +1,118 @@
+"""Every name on the broker, and the addresses that stand for them.
+
+A target is what a caller writes (`poll://any@billing`); it is kept in one canonical form and
+leads to one queue. No other module spells a queue's name.
+"""
+
+from __future__ import annotations
+
+import re
+
+from resonate_amqp.core.model import SHARDS, shard_of
+from resonate_amqp.errors import InvalidId, InvalidTarget
+
+EXCHANGE = "resonate.ledger"
+DEAD = "dead"
+DEAD_QUEUE = "resonate.dead"
+PREFIX = "resonate."
+REPLY_PREFIX = "resonate.reply."
+UNI_PREFIX = "resonate.uni."
+MAX_ROOT_ID = 200
+MAX_ID = 255
+
+_NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
+_POLL = re.compile(r"poll://(?:(any|uni)@)?([^/@]+)(?:/([^/@]+))?")
+_FORMS = "poll://any@GROUP, poll://uni@GROUP/PID, poll://GROUP or GROUP"
+
+
+def ledger_queue(number: int) -> str:
+    return f"resonate.ledger.{number}"
+
+
+def shard_key(promise_id: str) -> str:
+    """The routing key, `00`…`3f`, under which requests about a promise are published."""
+    return f"{shard_of(promise_id):02x}"
+
+
+def shard_keys() -> list[str]:
+    return [f"{shard:02x}" for shard in range(SHARDS)]
+
+
+def any_queue(group: str) -> str:
+    return f"resonate.any.{group}"
+
+
+def uni_queue(group: str, pid: str) -> str:
+    return f"resonate.uni.{group}.{pid}"
+
+
+def reply_queue(group: str, pid: str, epoch: str) -> str:
+    return f"resonate.reply.{group}.{pid}.{epoch}"
+
+
+def is_reply_queue(name: str) -> bool:
+    return name.startswith(REPLY_PREFIX) and len(name.encode()) <= 255
+
+
+def check_name(what: str, name: str) -> str:
+    """The group or pid itself; raises InvalidTarget when it could not stand in a queue's name."""
+    if not _NAME.fullmatch(name):
+        raise InvalidTarget(f"{what} {name!r} must be 1 to 64 of A-Z a-z 0-9 _ -")
+    return name
+
+
+def canonical(target: str) -> str:
+    """`poll://any@GROUP` or `poll://uni@GROUP/PID` for any accepted form; else InvalidTarget."""
+    text = target if "://" in target else f"poll://any@{target}"
+    match = _POLL.fullmatch(text)
+    if match is None:
+        raise InvalidTarget(f"target {target!r} is not an address; write {_FORMS}")
+    cast, group, pid = match.groups()
+    check_name(f"target {target!r}: group", group)
+    if pid is not None:
+        check_name(f"target {target!r}: pid", pid)
+    if cast != "uni":
+        return f"poll://any@{group}"
+    if pid is None:
+        raise InvalidTarget(f"target {target!r} names no pid; write poll://uni@{group}/PID")
+    return f"poll://uni@{group}/{pid}"
+
+
+def queue_of(target: str) -> str:
+    """The queue a canonical target leads to."""
+    match = _POLL.fullmatch(canonical(target))
+    assert match is not None
+    cast, group, pid = match.groups()
+    return uni_queue(group, pid) if cast == "uni" else any_queue(group)
+
+
+def group_of(target: str) -> str:
+    """The group a target names, or an empty string when it is no target of ours."""
+    match = _POLL.fullmatch(target)
+    return match.group(2) if match else ""
+
+
+def check_root_id(promise_id: str) -> str:
+    """A caller's id itself; raises InvalidId when it may not name the root of a tree."""
+    if ":" in promise_id:
+        raise InvalidId(f"id {promise_id!r} holds a colon, which separates a tree from its steps")
+    return _check_id(promise_id, MAX_ROOT_ID)
+
+
+def check_id(promise_id: str) -> str:
+    """Any promise's id itself, children included; raises InvalidId when it may not be one."""
+    return _check_id(promise_id, MAX_ID)
+
+
+def _check_id(promise_id: str, limit: int) -> str:
+    if not promise_id:
+        raise InvalidId("the id is empty; give the call an id that names it")
+    try:
+        size = len(promise_id.encode())
+    except UnicodeEncodeError:
+        raise InvalidId(f"id {promise_id!r} holds a lone surrogate") from None
+    if size > limit:
+        raise InvalidId(f"id {promise_id[:40]!r}… is {size} bytes long; at most {limit} are kept")
+    if any(ord(character) < 32 or ord(character) == 127 for character in promise_id):
+        raise InvalidId(f"id {promise_id!r} holds a control character")
+    return promise_id

@@ -1,0 +1,196 @@
+"""Values: what a caller hands over and what is recorded, base64 of JSON.
+
+Never pickle. What JSON cannot hold is refused with its place (`args[0].price`), so that a body
+sees the same values live as on replay: tuples come back as lists, nothing else changes.
+"""
+
+from __future__ import annotations
+
+import base64
+import builtins
+import json
+import math
+import traceback
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Value
+from resonate_amqp.errors import Canceled, Encoding, RemoteError, TimedOut
+
+MAX_VALUE_BYTES = 1024 * 1024
+MAX_TRACEBACK = 16_384
+MAX_MESSAGE = 65_536
+MAX_DEPTH = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """Which function a promise stands for, with its arguments as recorded."""
+
+    func: str
+    args: list[Any]
+    kwargs: dict[str, Any]
+    version: int
+
+
+def encode(value: Any, path: str = "value") -> Value:
+    """The value as it is recorded; raises Encoding naming the place that cannot be."""
+    if value is None:
+        return EMPTY
+    return Value({}, _data(value, path))
+
+
+def decode(value: Value) -> Any:
+    """What `encode` was given; None for an empty value. Raises Encoding for anything else."""
+    if not value.data:
+        return None
+    try:
+        return json.loads(base64.b64decode(value.data, validate=True))
+    except ValueError as error:
+        raise Encoding("value", f"the recorded data is not base64 of JSON ({error})") from error
+
+
+def encode_call(func: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
+    """The param of a call; function and version stand in the headers too, for those who look."""
+    for number, argument in enumerate(args):
+        _check(argument, f"args[{number}]", 0)
+    for name, argument in kwargs.items():
+        _check(argument, f"kwargs.{name}", 0)
+    call = {"func": func, "args": args, "kwargs": kwargs, "version": version}
+    return Value({"func": func, "version": str(version)}, _packed(call, "arguments"))
+
+
+def decode_call(param: Value) -> Call:
+    """The call a param holds; raises Encoding when it holds none."""
+    call = decode(param)
+    if not isinstance(call, dict) or not isinstance(call.get("func"), str):
+        raise Encoding("param", "it is not a call: {'func', 'args', 'kwargs', 'version'} expected")
+    args, kwargs, version = call.get("args", []), call.get("kwargs", {}), call.get("version", 0)
+    if not (isinstance(args, list) and isinstance(kwargs, dict) and isinstance(version, int)):
+        raise Encoding("param", "args must be a list, kwargs an object and version an integer")
+    return Call(call["func"], args, kwargs, version)
+
+
+def encode_error(error: BaseException) -> Value:
+    """An exception as it is recorded: type name, message, traceback; its args where JSON can."""
+    name = type_name(type(error))
+    record: dict[str, Any] = {
+        "__type": "error",
+        "type": name,
+        "message": _plain(str(error))[:MAX_MESSAGE],
+        "traceback": _plain("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:],
+    }
+    if isinstance(error, RemoteError):
+        record |= {"message": error.message, "type": error.type_name}
+        name = error.type_name
+    else:
+        try:
+            args = json.dumps(error.args, allow_nan=False)
+            if len(args) <= MAX_MESSAGE and _plain(args) == args:
+                record["args"] = error.args
+        except (TypeError, ValueError, RecursionError):
+            record.pop("args", None)
+    return Value({"error": name}, _packed(record, "error"))
+
+
+def error_of(promise: Promise) -> Exception:
+    """The exception a promise that was not resolved stands for.
+
+    A builtin exception type comes back as itself, caused by the RemoteError; any other as the
+    RemoteError.
+    """
+    if promise.state is PromiseState.REJECTED_TIMEDOUT:
+        return TimedOut(f"promise {promise.id!r} was not settled before its deadline", "TimedOut")
+    if promise.state is PromiseState.REJECTED_CANCELED:
+        return Canceled(f"promise {promise.id!r} was canceled", "Canceled")
+    try:
+        record = decode(promise.value)
+    except Encoding as error:
+        return RemoteError(str(error), "Encoding")
+    if not isinstance(record, dict) or record.get("__type") != "error":
+        return RemoteError(json.dumps(record), "rejected")
+    remote = RemoteError(
+        str(record.get("message", "")),
+        str(record.get("type", "")),
+        str(record.get("traceback", "")),
+    )
+    kind = getattr(builtins, remote.type_name, None)
+    if not (isinstance(kind, type) and issubclass(kind, Exception)):
+        return remote
+    try:
+        own: Exception = kind(*record.get("args", [remote.message]))
+    except Exception:  # a builtin with other arguments stays a RemoteError
+        return remote
+    own.__cause__ = remote
+    return own
+
+
+def result_of(promise: Promise) -> Any:
+    """The value of a resolved promise; raises what the promise was rejected with."""
+    if promise.state is PromiseState.RESOLVED:
+        return decode(promise.value)
+    raise error_of(promise)
+
+
+def type_name(kind: type) -> str:
+    """`ValueError` for a builtin, `package.module.Name` for any other type."""
+    return (
+        kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    )
+
+
+def _data(value: Any, path: str) -> str:
+    _check(value, path, 0)
+    return _packed(value, path)
+
+
+def _packed(value: Any, path: str) -> str:
+    raw = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    if len(raw) > MAX_VALUE_BYTES:
+        raise Encoding(
+            path,
+            f"it is {len(raw)} bytes long as JSON, at most {MAX_VALUE_BYTES} are recorded; "
+            "store it elsewhere and pass a reference",
+        )
+    return base64.b64encode(raw).decode()
+
+
+def _check(value: Any, path: str, depth: int) -> None:
+    if depth > MAX_DEPTH:
+        raise Encoding(path, f"it is nested more than {MAX_DEPTH} levels deep")
+    match value:
+        case None | bool() | int():
+            return
+        case str():
+            if not value.isascii():
+                _check_text(value, path)
+        case float():
+            if not math.isfinite(value):
+                raise Encoding(path, f"{value} is not a JSON number")
+        case list() | tuple():
+            for number, item in enumerate(value):
+                _check(item, f"{path}[{number}]", depth + 1)
+        case Mapping() if isinstance(value, dict):
+            for key, item in value.items():
+                if not isinstance(key, str):
+                    raise Encoding(path, f"key {key!r} is a {type(key).__name__}, not a string")
+                _check_text(key, path)
+                _check(item, f"{path}.{key}", depth + 1)
+        case _:
+            raise Encoding(
+                path,
+                f"a {type(value).__name__} is not a JSON value; "
+                "pass null, booleans, numbers, strings, lists or objects",
+            )
+
+
+def _check_text(text: str, path: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise Encoding(path, "the text holds a lone surrogate, which is no character") from None
+
+
+def _plain(text: str) -> str:
+    return text.encode(errors="backslashreplace").decode()

@@ -1,0 +1,127 @@
+"""A record and a response of the protocol: to JSON and from it.
+
+Responses come from the ledger, which checked what it recorded; they are read without ceremony.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Task, TaskState, Value
+from resonate_amqp.core.requests import Response, Verdict
+from resonate_amqp.wire.requests import write_value
+
+
+def write_promise(promise: Promise) -> dict[str, Any]:
+    """The promise record of the protocol; who awaits it is not part of it."""
+    record: dict[str, Any] = {
+        "id": promise.id,
+        "state": promise.state.value,
+        "param": write_value(promise.param),
+        "value": write_value(promise.value),
+        "tags": dict(promise.tags),
+        "timeoutAt": promise.timeout_at,
+        "createdAt": promise.created_at,
+    }
+    if promise.settled_at is not None:
+        record["settledAt"] = promise.settled_at
+    return record
+
+
+def read_promise(record: dict[str, Any]) -> Promise:
+    return Promise(
+        id=record["id"],
+        state=PromiseState(record["state"]),
+        param=_read_value(record["param"]),
+        value=_read_value(record["value"]),
+        tags=record["tags"],
+        timeout_at=record["timeoutAt"],
+        created_at=record["createdAt"],
+        settled_at=record.get("settledAt"),
+    )
+
+
+def write_task(task: Task) -> dict[str, Any]:
+    """The task record of the protocol, with the ledger's own columns that a worker needs."""
+    record: dict[str, Any] = {
+        "id": task.id,
+        "state": task.state.value,
+        "version": task.version,
+        "resumes": len(task.resumes),
+        "deliveries": task.deliveries,
+    }
+    if task.pid is not None:
+        record["pid"] = task.pid
+        record["ttl"] = task.ttl
+        record["expiresAt"] = task.expires_at
+    if task.reason:
+        record["reason"] = task.reason
+    return record
+
+
+def read_task(record: dict[str, Any]) -> Task:
+    return Task(
+        id=record["id"],
+        state=TaskState(record["state"]),
+        version=record["version"],
+        deliveries=record.get("deliveries", 0),
+        pid=record.get("pid"),
+        ttl=record.get("ttl"),
+        expires_at=record.get("expiresAt"),
+        reason=record.get("reason", ""),
+    )
+
+
+def write_response(kind: str, response: Response) -> dict[str, Any]:
+    data: dict[str, Any] = {}
+    if response.promise is not None:
+        data["promise"] = write_promise(response.promise)
+        data["applied"] = response.applied
+    if response.task is not None:
+        data["task"] = write_task(response.task)
+    if response.preload:
+        data["preload"] = [write_promise(promise) for promise in response.preload]
+    if response.more:
+        data["more"] = True
+    if response.lost:
+        data["lost"] = list(response.lost)
+    if response.verdict is not None:
+        data["delivery"] = response.verdict.value
+    if response.error:
+        data["error"] = response.error
+    return {"kind": kind, "head": {"status": response.status}, "data": data}
+
+
+def read_response(record: dict[str, Any]) -> Response:
+    data = record["data"]
+    return Response(
+        status=record["head"]["status"],
+        promise=read_promise(data["promise"]) if "promise" in data else None,
+        task=read_task(data["task"]) if "task" in data else None,
+        preload=tuple(read_promise(child) for child in data.get("preload", ())),
+        more=data.get("more", False),
+        applied=data.get("applied", False),
+        lost=tuple(data.get("lost", ())),
+        verdict=Verdict(data["delivery"]) if "delivery" in data else None,
+        error=data.get("error", ""),
+    )
+
+
+def write_tree(tree: list[tuple[Promise, Task | None]]) -> dict[str, Any]:
+    """The answer to `origin.get`."""
+    nodes = [
+        {"promise": write_promise(promise)} | ({"task": write_task(task)} if task else {})
+        for promise, task in tree
+    ]
+    return {"kind": "origin.get", "head": {"status": 200}, "data": {"tree": nodes}}
+
+
+def read_tree(record: dict[str, Any]) -> list[tuple[Promise, Task | None]]:
+    return [
+        (read_promise(node["promise"]), read_task(node["task"]) if "task" in node else None)
+        for node in record["data"]["tree"]
+    ]
+
+
+def _read_value(value: dict[str, Any]) -> Value:
+    return Value(value.get("headers", {}), value.get("data", "")) if value else EMPTY

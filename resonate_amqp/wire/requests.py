@@ -1,0 +1,278 @@
+"""A request of the protocol: from its JSON and to it, kind by kind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, assert_never
+
+from resonate_amqp.core.model import TARGET, PromiseState, Value
+from resonate_amqp.core.requests import (
+    Lease,
+    OriginGet,
+    PromiseCreate,
+    PromiseGet,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSettle,
+    Request,
+    TaskAcquire,
+    TaskContinue,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskGet,
+    TaskHalt,
+    TaskHeartbeat,
+    TaskRelease,
+    TaskSuspend,
+)
+from resonate_amqp.errors import InvalidId, InvalidTarget, Malformed
+from resonate_amqp.wire.address import canonical, check_id, is_reply_queue
+from resonate_amqp.wire.fields import Fields
+
+
+def read_request(decoded: Any, path: str) -> Request | OriginGet:
+    """The request a JSON object stands for; raises Malformed naming what is wrong with it."""
+    outer = Fields(decoded, path)
+    kind = outer.text("kind")
+    reader = _READERS.get(kind)
+    if reader is None:
+        raise Malformed(f"{path}.kind", f"{kind!r} is no request of this protocol")
+    return reader(outer.object("data"))
+
+
+def write_request(request: Request | OriginGet) -> dict[str, Any]:
+    """The request's JSON object."""
+    return {"kind": request.kind, "data": _data(request)}
+
+
+def write_value(value: Value) -> dict[str, Any]:
+    if not value.data and not value.headers:
+        return {}
+    return {"headers": dict(value.headers), "data": value.data}
+
+
+def _data(request: Request | OriginGet) -> dict[str, Any]:
+    match request:
+        case PromiseGet(id=id) | TaskGet(id=id) | TaskContinue(id=id):
+            return {"id": id}
+        case OriginGet(id=id, limit=limit):
+            return {"id": id, "limit": limit}
+        case PromiseCreate():
+            return {
+                "id": request.id,
+                "timeoutAt": request.timeout_at,
+                "param": write_value(request.param),
+                "tags": dict(request.tags),
+            }
+        case PromiseSettle():
+            return {
+                "id": request.id,
+                "state": request.state.value,
+                "value": write_value(request.value),
+            }
+        case PromiseRegisterCallback():
+            return {"awaited": request.awaited, "awaiter": request.awaiter}
+        case PromiseRegisterListener():
+            return {"awaited": request.awaited, "address": request.address}
+        case TaskCreate():
+            return {
+                "pid": request.pid,
+                "ttl": request.ttl,
+                "holder": request.holder,
+                "action": write_request(request.action),
+            }
+        case TaskAcquire():
+            return {
+                "id": request.id,
+                "version": request.version,
+                "pid": request.pid,
+                "ttl": request.ttl,
+                "holder": request.holder,
+                "ticket": request.ticket,
+                "redelivered": request.redelivered,
+                "redeliveries": request.redeliveries,
+            }
+        case TaskHeartbeat():
+            return {
+                "pid": request.pid,
+                "tasks": [
+                    {"id": lease.id, "version": lease.version, "holder": lease.holder}
+                    for lease in request.tasks
+                ],
+            }
+        case TaskFence() | TaskFulfill():
+            return _lease(request) | {"action": write_request(request.action)}
+        case TaskSuspend():
+            actions = [
+                write_request(PromiseRegisterCallback(awaited=awaited, awaiter=request.id))
+                for awaited in request.awaited
+            ]
+            return _lease(request) | {"actions": actions}
+        case TaskRelease():
+            return _lease(request) | {"delay": request.delay}
+        case TaskHalt():
+            return {"id": request.id, "reason": request.reason}
+        case _:
+            assert_never(request)
+
+
+def _lease(request: TaskFence | TaskFulfill | TaskSuspend | TaskRelease) -> dict[str, Any]:
+    return {"id": request.id, "version": request.version, "holder": request.holder}
+
+
+def _id(fields: Fields, name: str = "id") -> str:
+    try:
+        return check_id(fields.text(name))
+    except InvalidId as error:
+        raise Malformed(fields.path(name), str(error)) from None
+
+
+def _create(fields: Fields) -> PromiseCreate:
+    tags = fields.texts("tags")
+    if TARGET in tags:
+        try:
+            tags[TARGET] = canonical(tags[TARGET])
+        except InvalidTarget as error:
+            raise Malformed(fields.path("tags"), str(error)) from None
+    return PromiseCreate(
+        id=_id(fields),
+        timeout_at=fields.integer("timeoutAt"),
+        param=fields.value("param"),
+        tags=tags,
+    )
+
+
+def _settle(fields: Fields) -> PromiseSettle:
+    state = fields.text("state")
+    try:
+        verdict = PromiseState(state)
+    except ValueError:
+        raise Malformed(fields.path("state"), f"{state!r} is no state of a promise") from None
+    return PromiseSettle(id=_id(fields), state=verdict, value=fields.value("value"))
+
+
+def _callback(fields: Fields) -> PromiseRegisterCallback:
+    return PromiseRegisterCallback(awaited=_id(fields, "awaited"), awaiter=_id(fields, "awaiter"))
+
+
+def _listener(fields: Fields) -> PromiseRegisterListener:
+    address = fields.text("address")
+    if not is_reply_queue(address):
+        raise Malformed(fields.path("address"), f"{address!r} is not the name of a reply queue")
+    return PromiseRegisterListener(awaited=_id(fields, "awaited"), address=address)
+
+
+def _task_create(fields: Fields) -> TaskCreate:
+    action = _action(fields)
+    if not isinstance(action, PromiseCreate):
+        raise Malformed(fields.path("action"), "promise.create is expected")
+    return TaskCreate(
+        pid=fields.text("pid"),
+        ttl=fields.positive("ttl"),
+        holder=fields.text("holder"),
+        action=action,
+    )
+
+
+def _acquire(fields: Fields) -> TaskAcquire:
+    return TaskAcquire(
+        id=_id(fields),
+        version=fields.integer("version"),
+        pid=fields.text("pid"),
+        ttl=fields.positive("ttl"),
+        holder=fields.text("holder"),
+        ticket=fields.text("ticket", ""),
+        redelivered=fields.boolean("redelivered"),
+        redeliveries=fields.integer("redeliveries", -1),
+    )
+
+
+def _fence(fields: Fields) -> TaskFence:
+    action = _action(fields)
+    if not isinstance(action, PromiseCreate | PromiseSettle):
+        raise Malformed(fields.path("action"), "promise.create or promise.settle is expected")
+    return TaskFence(
+        id=_id(fields),
+        version=fields.integer("version"),
+        holder=fields.text("holder"),
+        action=action,
+    )
+
+
+def _fulfill(fields: Fields) -> TaskFulfill:
+    action = _action(fields)
+    if not isinstance(action, PromiseSettle):
+        raise Malformed(fields.path("action"), "promise.settle is expected")
+    return TaskFulfill(
+        id=_id(fields),
+        version=fields.integer("version"),
+        holder=fields.text("holder"),
+        action=action,
+    )
+
+
+def _suspend(fields: Fields) -> TaskSuspend:
+    actions = [
+        read_request(action, f"{fields.path('actions')}[{number}]")
+        for number, action in enumerate(fields.list("actions"))
+    ]
+    callbacks = [action for action in actions if isinstance(action, PromiseRegisterCallback)]
+    task_id = _id(fields)
+    if len(callbacks) != len(actions) or any(one.awaiter != task_id for one in callbacks):
+        raise Malformed(fields.path("actions"), "callbacks of the task itself are expected")
+    return TaskSuspend(
+        id=task_id,
+        version=fields.integer("version"),
+        holder=fields.text("holder"),
+        awaited=tuple(dict.fromkeys(one.awaited for one in callbacks)),
+    )
+
+
+def _heartbeat(fields: Fields) -> TaskHeartbeat:
+    leases = [
+        Fields(lease, f"{fields.path('tasks')}[{number}]")
+        for number, lease in enumerate(fields.list("tasks"))
+    ]
+    return TaskHeartbeat(
+        pid=fields.text("pid"),
+        tasks=tuple(
+            Lease(id=_id(lease), version=lease.integer("version"), holder=lease.text("holder"))
+            for lease in leases
+        ),
+    )
+
+
+def _release(fields: Fields) -> TaskRelease:
+    return TaskRelease(
+        id=_id(fields),
+        version=fields.integer("version"),
+        holder=fields.text("holder"),
+        delay=fields.integer("delay", 0),
+    )
+
+
+def _action(fields: Fields) -> Request | OriginGet:
+    return read_request(fields.raw("action"), fields.path("action"))
+
+
+_READERS: dict[str, Callable[[Fields], Request | OriginGet]] = {
+    PromiseGet.kind: lambda fields: PromiseGet(id=_id(fields)),
+    PromiseCreate.kind: _create,
+    PromiseSettle.kind: _settle,
+    PromiseRegisterCallback.kind: _callback,
+    PromiseRegisterListener.kind: _listener,
+    TaskGet.kind: lambda fields: TaskGet(id=_id(fields)),
+    TaskCreate.kind: _task_create,
+    TaskAcquire.kind: _acquire,
+    TaskFence.kind: _fence,
+    TaskHeartbeat.kind: _heartbeat,
+    TaskSuspend.kind: _suspend,
+    TaskFulfill.kind: _fulfill,
+    TaskRelease.kind: _release,
+    TaskHalt.kind: lambda fields: TaskHalt(id=_id(fields), reason=fields.text("reason", "")),
+    TaskContinue.kind: lambda fields: TaskContinue(id=_id(fields)),
+    OriginGet.kind: lambda fields: OriginGet(
+        id=_id(fields), limit=min(fields.integer("limit", 1000), 10_000)
+    ),
+}

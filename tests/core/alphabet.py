@@ -1,0 +1,226 @@
+"""Requests from a small, adversarial alphabet: few ids, holders, tickets and versions.
+
+Whoever picks decides: hypothesis, or a seeded random generator. Two times out of three a request
+names the lease that stands, so that walks go deep; the third time it names anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
+
+from resonate_amqp.core.model import (
+    BRANCH,
+    CLIENT_VERDICTS,
+    DELAY,
+    EMPTY,
+    EXTERNAL,
+    TARGET,
+    TIMER,
+    PromiseState,
+    Task,
+    TaskState,
+    Value,
+)
+from resonate_amqp.core.requests import (
+    Group,
+    Lease,
+    PromiseCreate,
+    PromiseGet,
+    PromiseRegisterCallback,
+    PromiseRegisterListener,
+    PromiseSettle,
+    Request,
+    TaskAcquire,
+    TaskContinue,
+    TaskCreate,
+    TaskFence,
+    TaskFulfill,
+    TaskGet,
+    TaskHalt,
+    TaskHeartbeat,
+    TaskRelease,
+    TaskSuspend,
+)
+
+IDS = ("r", "r:1", "r:2", "s", "s:1")
+HOLDERS = ("h1", "h2", "h3")
+TICKETS = ("t1", "t2", "")
+ADDRESSES = ("resonate.reply.g.p.1", "resonate.reply.g.p.2")
+VALUES = (EMPTY, Value({"error": "ValueError"}, "MQ=="), Value({}, "Mg=="))
+
+T = TypeVar("T")
+
+
+class Pick(Protocol):
+    """Chooses one of several."""
+
+    def __call__(self, options: Sequence[T], /) -> T: ...
+
+
+class Alphabet:
+    """Draws requests that mean something to the tasks as they stand at `now`."""
+
+    def __init__(
+        self, pick: Pick, tasks: Mapping[str, Task], now: int, ids: Sequence[str] = IDS
+    ) -> None:
+        self._ids = ids
+        self._pick = pick
+        self._tasks = tasks
+        self._now = now
+
+    def group(self, longest: int = 4) -> Group:
+        size = self._pick((1, 1, 2, longest))
+        steps = tuple(self.request() for _ in range(size))
+        return Group(id=self._pick(("g1", "g2", "g3")), steps=steps)
+
+    def request(self) -> Request:
+        return self._pick(_DRAWS)(self)
+
+    def create(self) -> PromiseCreate:
+        return self._create(self._id())
+
+    def settle(self) -> PromiseSettle:
+        return self._settle(self._issued())
+
+    def get(self) -> Request:
+        reads: tuple[Request, ...] = (PromiseGet(id=self._issued()), TaskGet(id=self._id()))
+        return self._pick(reads)
+
+    def callback(self) -> PromiseRegisterCallback:
+        return PromiseRegisterCallback(awaited=self._issued(), awaiter=self._issued())
+
+    def listener(self) -> PromiseRegisterListener:
+        return PromiseRegisterListener(awaited=self._issued(), address=self._pick(ADDRESSES))
+
+    def create_task(self) -> TaskCreate:
+        holder = self._pick((*HOLDERS, "p1"))
+        action = self._create(self._issued())
+        return TaskCreate(pid="p1", ttl=self._ttl(), holder=holder, action=action)
+
+    def acquire(self) -> TaskAcquire:
+        task_id = self._issued()
+        task = self._tasks.get(task_id)
+        exact = task is not None and self._mostly()
+        version = task.version if task is not None and exact else self._pick(range(3))
+        holder = self._pick((*HOLDERS, "p1")) if self._mostly() else ""
+        return TaskAcquire(
+            id=task_id,
+            version=version,
+            pid="p1",
+            ttl=self._ttl(),
+            holder=holder,
+            ticket=self._pick(TICKETS),
+            redelivered=self._pick((False, True)),
+            redeliveries=self._pick((-1, 0, 1, 2)),
+        )
+
+    def fence(self) -> TaskFence:
+        lease = self._lease()
+        children = [f"{lease.id}{':' if ':' not in lease.id else '.'}{n}" for n in (1, 2)]
+        child = self._pick(children) if self._mostly() else self._id()
+        write = self._create if self._mostly() else self._settle
+        action: PromiseCreate | PromiseSettle = write(child)
+        return TaskFence(id=lease.id, version=lease.version, holder=lease.holder, action=action)
+
+    def suspend(self) -> TaskSuspend:
+        lease = self._lease()
+        awaited = tuple(self._issued(lease.id) for _ in range(self._pick((0, 1, 1, 1, 2))))
+        return TaskSuspend(id=lease.id, version=lease.version, holder=lease.holder, awaited=awaited)
+
+    def fulfill(self) -> TaskFulfill:
+        lease = self._lease()
+        action = self._settle(self._pick((lease.id, lease.id, lease.id, self._id())))
+        return TaskFulfill(id=lease.id, version=lease.version, holder=lease.holder, action=action)
+
+    def release(self) -> TaskRelease:
+        lease = self._lease()
+        delay = self._pick((0, 0, 100, -1))
+        return TaskRelease(id=lease.id, version=lease.version, holder=lease.holder, delay=delay)
+
+    def heartbeat(self) -> TaskHeartbeat:
+        return TaskHeartbeat(pid="p1", tasks=(self._lease(), self._lease()))
+
+    def halt(self) -> Request:
+        if self._pick((True, False)):
+            return TaskHalt(id=self._issued(), reason=self._pick(("", "why")))
+        return TaskContinue(id=self._issued())
+
+    def _id(self) -> str:
+        return self._pick(self._ids)
+
+    def _issued(self, besides: str = "") -> str:
+        """Mostly the id of a task that is there."""
+        known = [task_id for task_id in self._ids if task_id in self._tasks]
+        others = [task_id for task_id in known if task_id != besides]
+        return self._pick(others) if others and self._mostly() else self._id()
+
+    def _mostly(self) -> bool:
+        return self._pick(range(5)) > 0
+
+    def _ttl(self) -> int:
+        return self._pick((1, 100, 1_000))
+
+    def _create(self, promise_id: str) -> PromiseCreate:
+        now = self._now
+        branch = {BRANCH: promise_id.rpartition(":")[0] or promise_id}
+        kinds: tuple[dict[str, str], ...] = (
+            {},
+            {TARGET: "poll://any@a"},
+            {TARGET: "poll://any@a"},
+            {TARGET: "poll://any@b", DELAY: str(now + 100)},
+            {EXTERNAL: "true", "color": "red"},
+            {TIMER: "true"},
+            {TIMER: "true", TARGET: "poll://any@a"},
+        )
+        return PromiseCreate(
+            id=promise_id,
+            timeout_at=now + self._pick((-1, 1, 150, 5_000, 50_000, 50_000)),
+            param=self._pick(VALUES),
+            tags=branch | self._pick(kinds),
+        )
+
+    def _settle(self, promise_id: str) -> PromiseSettle:
+        states = tuple(CLIENT_VERDICTS) if self._mostly() else tuple(PromiseState)
+        state = self._pick(sorted(states))
+        return PromiseSettle(id=promise_id, state=state, value=self._pick(VALUES))
+
+    def _lease(self) -> Lease:
+        leased = [
+            task
+            for task in map(self._tasks.get, self._ids)
+            if task is not None and task.state is TaskState.ACQUIRED
+        ]
+        if leased and self._mostly():
+            task = self._pick(leased)
+            return Lease(id=task.id, version=task.version, holder=task.holder)
+        task_id = self._id()
+        ended = self._tasks.get(task_id)
+        if ended is not None and self._mostly():
+            return Lease(id=task_id, version=ended.last_version, holder=ended.last_holder)
+        holder = self._pick((*HOLDERS, ""))
+        return Lease(id=task_id, version=self._pick(range(4)), holder=holder)
+
+
+_DRAWS: tuple[Callable[[Alphabet], Request], ...] = (
+    Alphabet.create,
+    Alphabet.create,
+    Alphabet.create,
+    Alphabet.create_task,
+    Alphabet.acquire,
+    Alphabet.acquire,
+    Alphabet.acquire,
+    Alphabet.fence,
+    Alphabet.fence,
+    Alphabet.suspend,
+    Alphabet.suspend,
+    Alphabet.suspend,
+    Alphabet.callback,
+    Alphabet.listener,
+    Alphabet.settle,
+    Alphabet.release,
+    Alphabet.fulfill,
+    Alphabet.heartbeat,
+    Alphabet.halt,
+    Alphabet.get,
+)

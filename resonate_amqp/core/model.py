@@ -110,7 +110,7 @@ class Promise:
 
     @property
     def external(self) -> bool:
-        """Whether anything but the task that created it may settle it, so that it can be awaited."""
+        """Whether others than the task that created it may settle it; only then is it awaited."""
         return bool(self.target) or self.timer or self.tags.get(EXTERNAL) == "true"
 
     def at(self, now: int) -> Promise:

@@ -43,6 +43,9 @@ def prepare(url: str) -> None:
                 f"ledger {shown(url)} has schema {found or 'none'}, this release needs {head()}: "
                 f"stop every ledger service, then run {remedy}"
             )
+        # On a read-only file SQLite begins a write without complaint and refuses only the write.
+        with connection.begin():
+            connection.execute(text("UPDATE ledger_queues SET now = now"))
 
 
 def migrate(url: str) -> tuple[str, str]:

@@ -13,7 +13,13 @@ from contextlib import contextmanager
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, or_, select, update
-from sqlalchemy.exc import DBAPIError, IntegrityError, InterfaceError, OperationalError
+from sqlalchemy.exc import (
+    DBAPIError,
+    IntegrityError,
+    InterfaceError,
+    OperationalError,
+    ResourceClosedError,
+)
 
 from resonate_amqp.core import machine
 from resonate_amqp.core.effects import Limits, Overlay
@@ -132,8 +138,9 @@ class SqlLedger:
                 state, batch.groups, batch.timers, batch.notified, self._now, batch.heard_since
             )
             store(connection, self._records, state, batch.confirmed)
+            outcome = outcome_of(state, answers, early, self._now)
         self._records.keep(state)
-        return outcome_of(state, answers, early, self._now)
+        return outcome
 
     def restart(self, clock: int) -> Outcome:
         with self._transaction(clock) as connection:
@@ -143,8 +150,9 @@ class SqlLedger:
             for task_id in sorted(unfinished):
                 restarted(state, task_id, self._now)
             store(connection, self._records, state, ())
+            outcome = outcome_of(state, (), [], self._now)
         self._records.keep(state)
-        return outcome_of(state, (), [], self._now)
+        return outcome
 
     def due_before(self, horizon: int, limit: int) -> list[Timer]:
         bound = {"horizon": horizon, "most": limit}
@@ -211,7 +219,7 @@ class SqlLedger:
                 if clock is not None:
                     self._prove(clock)
                 yield self._connection
-        except (OperationalError, InterfaceError) as error:
+        except (OperationalError, InterfaceError, ResourceClosedError) as error:
             self._records.forget()
             raise unavailable(self._url, error) from error
         except IntegrityError as error:

@@ -13,9 +13,17 @@ from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar, overload
 
 from resonate_amqp import settings as settings_of
-from resonate_amqp.core.model import ORIGIN, PARENT, SCOPE, TARGET, Promise
-from resonate_amqp.core.requests import PromiseCreate, Request
-from resonate_amqp.errors import UsageError
+from resonate_amqp.core.model import (
+    ORIGIN,
+    PARENT,
+    SCOPE,
+    TARGET,
+    Promise,
+    Task,
+    origin_of,
+)
+from resonate_amqp.core.requests import OriginGet, PromiseCreate, Request
+from resonate_amqp.errors import ResonateError, UsageError
 from resonate_amqp.ports import Telemetry
 from resonate_amqp.resonate.embedded import Embedded, open_broker
 from resonate_amqp.resonate.functions import Function
@@ -86,7 +94,15 @@ class Resonate:
         self.promises = Promises(self._joined, self.settings.timeout)
 
     @overload
-    def register(self, func: Callable[P, R], /) -> Function[P, R]: ...
+    def register(
+        self,
+        func: None = None,
+        /,
+        *,
+        name: str | None = None,
+        version: int = 1,
+        retry_policy: RetryPolicy | None = None,
+    ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
 
     @overload
     def register(
@@ -99,18 +115,9 @@ class Resonate:
         retry_policy: RetryPolicy | None = None,
     ) -> Function[P, R]: ...
 
-    @overload
     def register(
         self,
-        *,
-        name: str | None = None,
-        version: int = 1,
-        retry_policy: RetryPolicy | None = None,
-    ) -> Callable[[Callable[P, R]], Function[P, R]]: ...
-
-    def register(
-        self,
-        func: Callable[..., Any] | None = None,
+        func: Any = None,
         /,
         *,
         name: str | None = None,
@@ -139,18 +146,14 @@ class Resonate:
         version: int | None = None,
     ) -> Resonate:
         """The same instance with options for its next calls; given ones replace earlier ones."""
-        changed = {
-            name: value
-            for name, value in (
-                ("target", target),
-                ("timeout", timeout),
-                ("tags", tags),
-                ("version", version),
-            )
-            if value is not None
-        }
         view = _View(self)
-        view._options = dataclasses.replace(self._options, **changed)
+        now = self._options
+        view._options = CallOptions(
+            target=now.target if target is None else target,
+            timeout=now.timeout if timeout is None else timeout,
+            tags=now.tags if tags is None else tags,
+            version=now.version if version is None else version,
+        )
         return view
 
     def rpc(
@@ -192,6 +195,12 @@ class Resonate:
             settled.set_result(promise)
         return Handle(promise_id, settled, promise.timeout_at - node.session.now())
 
+    def tree(self, promise_id: str, limit: int = 1000) -> list[tuple[Promise, Task | None]]:
+        """The promises of the tree an id belongs to, oldest first; empty when there is none."""
+        root = origin_of(check_id(promise_id))
+        reply = self._joined().request([OriginGet(root, limit)], root)
+        return reply.tree or []
+
     def set_dependency(self, name: str, value: Any) -> None:
         """Give every body of this process an object, by `ctx.get_dependency(name)`."""
         self._dependencies[name] = value
@@ -207,7 +216,8 @@ class Resonate:
     def serve(self) -> None:
         """Start, and block until SIGTERM or SIGINT; then stop gracefully.
 
-        A second signal ends the process at once.
+        A second signal ends the process at once. Raises ResonateError when the worker's own
+        loop failed.
         """
         wanted = threading.Event()
 
@@ -219,9 +229,13 @@ class Resonate:
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, on_signal)
         self.start()
-        while not wanted.wait(0.2) and not self._stopped.is_set():
+        node = self._joined()
+        while not wanted.wait(0.2) and not self._stopped.is_set() and node.running:
             pass
+        failed = not node.running and not wanted.is_set()
         self.stop()
+        if failed:
+            raise ResonateError("the worker's loop failed; the log says why")
 
     def stop(self) -> None:
         """Stop taking tasks, let leaves end for `grace` seconds, park the rest, disconnect."""

@@ -53,6 +53,11 @@ class Node:
         )
         self._pump = Pump(broker, self.session, f"resonate-{settings.group}", self._failed)
 
+    @property
+    def running(self) -> bool:
+        """Whether the thread that drives this node is alive."""
+        return self._pump.running
+
     def start(self) -> None:
         """Take tasks from the group's queue from now on."""
         self.session.post(self._worker.start)

@@ -106,15 +106,12 @@ class Body:
 
     def flush(self) -> None:
         """Send what the replay wants, unless a group of this task is still unanswered."""
-        if self._over or self._group:
-            return
         self._wants.extend(self._replay.take())
-        while self._wants and not self._group and not self._over:
+        while self._wants and self._free():
             wants, self._wants = self._wants, []
             self._send(wants)
             self._wants.extend(self._replay.take())
-        waits = not self._group and bool(self._replay.waits_for())
-        if not waits:
+        if not (self._free() and self._replay.waits_for()):
             self.waiting_since = None
             self.watched = False
         elif self.waiting_since is None:
@@ -123,7 +120,7 @@ class Body:
     def park(self) -> bool:
         """Suspend the task if the body waits only for what others settle."""
         awaited = self._replay.waits_for()
-        if self._over or self._group or self._wants or not awaited:
+        if self._wants or not awaited or not self._free():
             return False
         self._suspending = True
         self.finishing = True
@@ -153,6 +150,13 @@ class Body:
     def drop(self) -> None:
         """Forget the body: its lease is lost, and nothing it does counts any more."""
         self._end(Ending.LOST)
+
+    def _going(self) -> bool:
+        return not self._over
+
+    def _free(self) -> bool:
+        """Whether a group may be sent: the body goes on and none is unanswered."""
+        return not (self._over or self._group)
 
     def _send(self, wants: list[Want]) -> None:
         """Start leaves and send one group for everything else."""
@@ -216,7 +220,7 @@ class Body:
                 self._end(Ending.HALTED)
             elif response.promise is not None:
                 self._known(response.promise, now)
-            if self._over:
+            if not self._going():
                 return
         self._wants[:0] = sent[len(reply.responses) :]
 

@@ -144,7 +144,8 @@ class Alphabet:
     def halt(self) -> Request:
         if self._pick((True, False)):
             return TaskHalt(id=self._issued(), reason=self._pick(("", "why")))
-        return TaskContinue(id=self._issued())
+        halted = self._in(TaskState.HALTED)
+        return TaskContinue(id=self._pick(halted).id if halted else self._id())
 
     def _id(self) -> str:
         return self._pick(self._ids)
@@ -154,6 +155,10 @@ class Alphabet:
         known = [task_id for task_id in self._ids if task_id in self._tasks]
         others = [task_id for task_id in known if task_id != besides]
         return self._pick(others) if others and self._mostly() else self._id()
+
+    def _in(self, state: TaskState) -> list[Task]:
+        known = (self._tasks[task_id] for task_id in self._ids if task_id in self._tasks)
+        return [task for task in known if task.state is state]
 
     def _mostly(self) -> bool:
         return self._pick(range(5)) > 0
@@ -186,11 +191,7 @@ class Alphabet:
         return PromiseSettle(id=promise_id, state=state, value=self._pick(VALUES))
 
     def _lease(self) -> Lease:
-        leased = [
-            task
-            for task in map(self._tasks.get, self._ids)
-            if task is not None and task.state is TaskState.ACQUIRED
-        ]
+        leased = self._in(TaskState.ACQUIRED)
         if leased and self._mostly():
             task = self._pick(leased)
             return Lease(id=task.id, version=task.version, holder=task.holder)

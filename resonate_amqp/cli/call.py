@@ -1,0 +1,63 @@
+"""`call`: one durable call, from the shell."""
+
+from __future__ import annotations
+
+import json
+import secrets
+from typing import Any
+
+import click
+
+from resonate_amqp.cli.options import as_json, broker, client, request_timeout
+from resonate_amqp.cli.output import show_json
+
+
+@click.command(context_settings={"ignore_unknown_options": False})
+@click.argument("func")
+@click.argument("args", nargs=-1)
+@click.option("--target", required=True, help="Where to: poll://any@GROUP or GROUP.")
+@click.option("--id", "promise_id", help="The call's id; the same id is the same call.")
+@click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS")
+@click.option("--no-wait", is_flag=True, help="Print the id once the call is recorded.")
+@as_json
+@request_timeout
+@broker
+def call(
+    func: str,
+    args: tuple[str, ...],
+    target: str,
+    promise_id: str | None,
+    timeout: float,
+    no_wait: bool,
+    as_json: bool,
+    timeout_s: float,
+    broker_url: str,
+) -> None:
+    """Call FUNC with ARGS (each JSON, or else text) and print its result."""
+    promise_id = promise_id or f"call-{secrets.token_hex(6)}"
+    resonate = client(broker_url, timeout_s)
+    try:
+        handle = resonate.options(target=target).rpc(promise_id, func, *map(_value, args))
+        if no_wait:
+            show_json({"id": promise_id}) if as_json else click.echo(promise_id)
+            return
+        try:
+            result = handle.result(timeout)
+        except TimeoutError:
+            raise TimeoutError(
+                f"{promise_id!r} was not settled within {timeout:g} s; it goes on: "
+                f"resonate-amqp promises get {promise_id}"
+            ) from None
+    finally:
+        resonate.stop()
+    if as_json:
+        show_json({"id": promise_id, "result": result})
+    else:
+        click.echo(json.dumps(result, ensure_ascii=False))
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

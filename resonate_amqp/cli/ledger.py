@@ -1,0 +1,53 @@
+"""`ledger`: the service that records, and its database."""
+
+from __future__ import annotations
+
+import signal
+import threading
+
+import click
+
+from resonate_amqp.cli.options import as_json, broker, ledger_url, logs
+from resonate_amqp.cli.output import show_json
+from resonate_amqp.errors import ResonateError
+from resonate_amqp.ledgers import schema
+from resonate_amqp.resonate.ledger import start_ledger
+from resonate_amqp.settings import read, resolve
+
+
+@click.group()
+def ledger() -> None:
+    """The ledger service and its database."""
+
+
+@ledger.command()
+@broker
+@ledger_url
+@logs
+def serve(broker_url: str, ledger_url: str) -> None:
+    """Record promises until SIGTERM or Ctrl-C; creates the schema in an empty database."""
+    settings = read({"url": broker_url, "ledger": ledger_url})
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    running = start_ledger(settings)
+    while not stopping.wait(0.2) and running.running:
+        pass
+    failed = not running.running
+    running.stop()
+    if failed:
+        raise ResonateError("the ledger's loop failed; the log says why")
+
+
+@ledger.command()
+@ledger_url
+@as_json
+def migrate(ledger_url: str, as_json: bool) -> None:
+    """Bring the database's schema to this release; stop every ledger service before."""
+    before, after = schema.migrate(resolve(ledger_url))
+    if as_json:
+        show_json({"before": before, "after": after})
+    elif before == after:
+        click.echo(f"the schema is {after} already")
+    else:
+        click.echo(f"the schema is {after} now (before: {before or 'none'})")

@@ -1,0 +1,85 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import click
+from click.core import ParameterSource
+
+from resonate_amqp.resonate import Resonate
+from resonate_amqp.settings import PREFIX, resolve
+from resonate_amqp.telemetry.logs import set_up
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+ledger_url = click.option(
+    "--ledger",
+    "ledger_url",
+    envvar=PREFIX + "LEDGER",
+    required=True,
+    metavar="URL",
+    help="The ledger's database: sqlite:///FILE, postgresql://…, env:NAME or file:PATH.",
+)
+_broker = click.option(
+    "--broker",
+    "broker_url",
+    envvar=PREFIX + "URL",
+    required=True,
+    metavar="URL",
+    help="The broker: amqp://USER:PASSWORD@HOST/VHOST, several joined by ;, env:NAME, file:PATH.",
+)
+
+
+def broker(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--broker`, resolved; a password among the arguments is warned about."""
+
+    @functools.wraps(command)
+    def checked(*args: Any, broker_url: str, **kwargs: Any) -> Any:
+        source = click.get_current_context().get_parameter_source("broker_url")
+        if source is ParameterSource.COMMANDLINE and _shows_password(broker_url):
+            click.echo(
+                "warning: the broker's password is visible in the list of processes; "
+                f"use {PREFIX}URL, env:NAME or file:PATH",
+                err=True,
+            )
+        return command(*args, broker_url=resolve(broker_url), **kwargs)
+
+    return _broker(checked)
+
+
+def logs(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--log-level` and `--log-json` of programs that run on."""
+
+    @click.option("--log-level", default="info", show_default=True, metavar="LEVEL")
+    @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
+    @functools.wraps(command)
+    def logging(*args: Any, log_level: str, log_json: bool, **kwargs: Any) -> Any:
+        try:
+            set_up(log_level, as_json=log_json)
+        except ValueError:
+            raise click.UsageError(f"--log-level {log_level!r} is not a level") from None
+        return command(*args, **kwargs)
+
+    return logging
+
+
+def client(broker_url: str, timeout_s: float) -> Resonate:
+    """A Resonate that only asks; `timeout_s` bounds every request."""
+    set_up("critical")
+    return Resonate(broker_url, group="cli", request_timeout=timeout_s)
+
+
+request_timeout = click.option(
+    "--request-timeout",
+    "timeout_s",
+    default=10.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the ledger's answer.",
+)
+
+
+def _shows_password(url: str) -> bool:
+    return "://" in url and ":" in url.partition("://")[2].rpartition("@")[0]

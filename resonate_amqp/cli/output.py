@@ -1,0 +1,88 @@
+"""What commands print, and with which code they exit."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+import click
+
+from resonate_amqp.core.model import Promise
+from resonate_amqp.errors import (
+    BrokerError,
+    Encoding,
+    LedgerError,
+    LedgerUnavailable,
+    RemoteError,
+    ResonateError,
+    SchemaError,
+    TimedOut,
+    UsageError,
+)
+from resonate_amqp.wire.codec import decode
+from resonate_amqp.wire.records import write_promise
+
+OK, FAILED, USAGE, REJECTED, TIMEOUT, UNREACHABLE = 0, 1, 2, 3, 4, 69
+
+
+def exit_code_of(error: BaseException) -> int | None:
+    """The exit code an error stands for; None for a defect of ours."""
+    match error:
+        case TimedOut() | TimeoutError():
+            return TIMEOUT
+        case RemoteError():
+            return REJECTED
+        case SchemaError():
+            return FAILED
+        case UsageError():
+            return USAGE
+        case BrokerError() | LedgerUnavailable() | LedgerError():
+            return UNREACHABLE
+        case ResonateError():
+            return FAILED
+        case _:
+            return None
+
+
+def fail(text: str) -> None:
+    click.echo(f"error: {text}", err=True)
+
+
+def show_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def show_promise(promise: Promise, *, as_json: bool) -> None:
+    """The record; its values decoded, if they can be."""
+    if as_json:
+        show_json(write_promise(promise) | {"decoded": _decoded(promise)})
+        return
+    rows = [
+        ("id", promise.id),
+        ("state", promise.state.value),
+        ("function", promise.param.headers.get("func", "")),
+        ("target", promise.target),
+        ("value", json.dumps(_decoded(promise), ensure_ascii=False) if promise.value.data else ""),
+        ("created", _instant(promise.created_at)),
+        ("deadline", _instant(promise.timeout_at)),
+        ("settled", _instant(promise.settled_at) if promise.settled_at is not None else ""),
+    ]
+    for name, value in rows:
+        if value:
+            click.echo(f"{name:<10}{value}")
+
+
+def _decoded(promise: Promise) -> Any:
+    try:
+        return decode(promise.value)
+    except Encoding:
+        return None
+
+
+def _instant(milliseconds: int) -> str:
+    try:
+        at = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    except (ValueError, OverflowError, OSError):
+        return str(milliseconds)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")

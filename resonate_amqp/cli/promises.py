@@ -1,0 +1,98 @@
+"""`promises`: look at one promise, or settle it from outside."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import click
+
+from resonate_amqp.cli.options import as_json, broker, client, request_timeout
+from resonate_amqp.cli.output import FAILED, fail, show_promise
+from resonate_amqp.core.model import Promise
+from resonate_amqp.errors import Conflict, UsageError
+from resonate_amqp.resonate import Resonate
+
+
+@click.group()
+def promises() -> None:
+    """Look at promises, and settle them."""
+
+
+@promises.command()
+@click.argument("promise_id", metavar="ID")
+@as_json
+@request_timeout
+@broker
+def get(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
+    """Show the promise ID."""
+    _show(lambda resonate: resonate.promises.get(promise_id), as_json, timeout_s, broker_url)
+
+
+@promises.command()
+@click.argument("promise_id", metavar="ID")
+@click.option("--value", default="null", help="The value: JSON, or else text.")
+@as_json
+@request_timeout
+@broker
+def resolve(promise_id: str, value: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
+    """Resolve the promise ID with a value."""
+    _show(
+        lambda resonate: resonate.promises.resolve(promise_id, _value(value)),
+        as_json,
+        timeout_s,
+        broker_url,
+    )
+
+
+@promises.command()
+@click.argument("promise_id", metavar="ID")
+@click.option("--error", default="rejected by an operator", help="The message of the error.")
+@as_json
+@request_timeout
+@broker
+def reject(promise_id: str, error: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
+    """Reject the promise ID with an error."""
+    _show(
+        lambda resonate: resonate.promises.reject(promise_id, error),
+        as_json,
+        timeout_s,
+        broker_url,
+    )
+
+
+@promises.command()
+@click.argument("promise_id", metavar="ID")
+@as_json
+@request_timeout
+@broker
+def cancel(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
+    """Cancel the promise ID: whoever awaits it gets Canceled."""
+    _show(lambda resonate: resonate.promises.cancel(promise_id), as_json, timeout_s, broker_url)
+
+
+def _show(
+    ask: Callable[[Resonate], Promise], as_json: bool, timeout_s: float, broker_url: str
+) -> None:
+    resonate = client(broker_url, timeout_s)
+    try:
+        show_promise(ask(resonate), as_json=as_json)
+    except Conflict as error:
+        fail(str(error))
+        sys.exit(FAILED)
+    except UsageError as error:
+        if "does not exist" not in str(error):
+            raise
+        fail(str(error))
+        sys.exit(FAILED)
+    finally:
+        resonate.stop()
+
+
+def _value(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text

@@ -1,0 +1,1 @@
+"""The demo: nine services, three flows, and a crash, in one terminal."""

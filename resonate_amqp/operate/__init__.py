@@ -1,0 +1,1 @@
+"""What operators ask of a running system: pure renderings of what the ledger answers."""

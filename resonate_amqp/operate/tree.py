@@ -1,0 +1,66 @@
+"""The tree of promises under one root, as text."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from resonate_amqp.core.model import EXTERNAL, PARENT, SCOPE, Promise, PromiseState, Task
+
+_MARKS = {PromiseState.PENDING: "🟡", PromiseState.RESOLVED: "🟢"}
+_REJECTED = "🔴"
+
+
+def render(root: str, tree: list[tuple[Promise, Task | None]]) -> list[str]:
+    """One line a promise: id, state, what it is; the bare id when nothing is recorded under it."""
+    promises = {promise.id: (promise, task) for promise, task in tree}
+    if root not in promises:
+        return [root]
+    children: dict[str, list[str]] = defaultdict(list)
+    for promise, _ in tree:
+        parent = promise.tags.get(PARENT, promise.id)
+        if parent != promise.id:
+            children[parent].append(promise.id)
+    lines = [describe(*promises[root])]
+    _add(lines, root, "", children, promises)
+    return lines
+
+
+def describe(promise: Promise, task: Task | None) -> str:
+    """`ID MARK (rpc FUNC) …`, with what stands out: a task that is not where one expects it."""
+    mark = _MARKS.get(promise.state, _REJECTED)
+    parts = [promise.id, mark, _what(promise)]
+    if promise.state not in _MARKS:
+        parts.append(promise.value.headers.get("error") or promise.state.value)
+    if promise.pending and task is not None:
+        parts.append(f"[{task.state}{f': {task.reason}' if task.reason else ''}]")
+    return " ".join(part for part in parts if part)
+
+
+def _what(promise: Promise) -> str:
+    if promise.timer:
+        return "(sleep)"
+    if promise.tags.get(EXTERNAL) == "true":
+        return "(promise)"
+    func = promise.param.headers.get("func", "")
+    if not func:
+        return ""
+    return f"({'run' if promise.tags.get(SCOPE) == 'local' else 'rpc'} {func})"
+
+
+def _add(
+    lines: list[str],
+    parent: str,
+    indent: str,
+    children: dict[str, list[str]],
+    promises: dict[str, tuple[Promise, Task | None]],
+) -> None:
+    below = sorted(children[parent], key=_order)
+    for number, child in enumerate(below):
+        last = number == len(below) - 1
+        lines.append(f"{indent}{'└── ' if last else '├── '}{describe(*promises[child])}")
+        _add(lines, child, indent + ("    " if last else "│   "), children, promises)
+
+
+def _order(promise_id: str) -> tuple[int, ...]:
+    """Children in the order of the code that called them."""
+    return tuple(int(n) if n.isdigit() else 0 for n in promise_id.partition(":")[2].split("."))

@@ -82,7 +82,7 @@ class Pump:
         try:
             while not self._stopping.is_set():
                 self._loop.turn(self._broker.poll(self._loop.idle_ms()))
-        except BaseException as error:  # noqa: BLE001  # reported, and the thread ends
+        except BaseException as error:  # reported, and the thread ends
             log.critical("the loop failed", exc_info=True)
             self._failed(error)
         finally:

@@ -138,9 +138,10 @@ class Node:
     def _created(self, request: Request, reply: Reply, promise_id: str, settled: Settled) -> None:
         """On the node's thread: run what was acquired, and keep the registration."""
         first = reply.responses[0]
-        if isinstance(request, TaskCreate) and first.ok and first.task and first.promise:
-            if first.promise.pending and first.task.pid == self.session.pid:
-                self._worker.adopt(first.promise, first.task.version, request.holder, first)
+        task, promise = first.task, first.promise
+        ours = first.ok and task is not None and task.pid == self.session.pid
+        if isinstance(request, TaskCreate) and ours and task and promise and promise.pending:
+            self._worker.adopt(promise, task.version, request.holder, first)
         if len(reply.responses) == 2 or first.status == 409:
             self._listen(promise_id, settled, registered=len(reply.responses) == 2)
             for response in reply.responses:

@@ -105,7 +105,7 @@ def _explained(error: BaseException | str) -> tuple[str, bool]:
         inner = error.args[0]
         nested = getattr(inner, "exception", None) or getattr(inner, "exceptions", [inner])[-1]
         nested = getattr(nested, "exception", nested)
-        if isinstance(nested, _TURNED_AWAY) or isinstance(nested, ConnectionClosedByBroker):
+        if isinstance(nested, (*_TURNED_AWAY, ConnectionClosedByBroker)):
             return _explained(nested)
         return f"{type(nested).__name__}: {nested}" if nested is not error else repr(error), False
     return str(error) or type(error).__name__, False

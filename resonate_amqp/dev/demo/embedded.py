@@ -5,7 +5,6 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -14,6 +13,7 @@ from pathlib import Path
 
 import click
 
+from resonate_amqp.dev.demo.expect import expect
 from resonate_amqp.dev.demo.lines import Lines
 from resonate_amqp.dev.demo.services import LETTERS, Pause, register, target
 from resonate_amqp.errors import ResonateError
@@ -33,11 +33,9 @@ def run() -> None:
 @contextmanager
 def system(lines: Lines, pause: Pause, ledger: str | None = None) -> Iterator[Resonate]:
     """The nine services around one embedded system; the answer is the gateway."""
-    heard = threading.Event()
 
     def say(text: str) -> None:
         lines.line("service-f", "", text)
-        heard.set()
 
     with Embedded(ledger) as embedded:
         services = []
@@ -48,7 +46,6 @@ def system(lines: Lines, pause: Pause, ledger: str | None = None) -> Iterator[Re
             service.start()
             services.append(service)
         gateway = Resonate(system=embedded, group="gateway")
-        gateway.set_dependency("cog heard", heard)
         try:
             yield gateway
         finally:
@@ -63,15 +60,15 @@ def _three_flows() -> None:
         began = time.monotonic()
         click.echo("\n await-chain: gateway → a → b → c")
         chain = gateway.options(target=target("a")).rpc("await-chain", "foo")
-        _expect("await-chain", chain.result(WAIT_S), 3)
+        expect("await-chain", chain.result(WAIT_S), 3)
+        lines.wait_for("foo")
         click.echo("\n detached-chain: gateway → d ⇢ e ⇢ f, nobody waits")
         gateway.options(target=target("d")).rpc("detached-chain", "qux", 1).result(WAIT_S)
-        heard: threading.Event = gateway._dependencies["cog heard"]
-        if not heard.wait(WAIT_S):
-            raise ResonateError("detached-chain: cog was not called")
+        lines.wait_for("cog")
         click.echo("\n fan-out: gateway → g → h and i")
         fan = gateway.options(target=target("g")).rpc("fan-out-workflow", "zim", 1)
-        _expect("fan-out-workflow", fan.result(WAIT_S), 3)
+        expect("fan-out-workflow", fan.result(WAIT_S), 3)
+        lines.wait_for("zim")
         again = gateway.options(target=target("a")).rpc("await-chain", "foo").result(WAIT_S)
         click.echo(f"\n the same id again: {again}, and nothing ran")
         click.echo(f" {(time.monotonic() - began) * 1000:.0f} ms in all\n")
@@ -95,9 +92,9 @@ def _recovery() -> None:
                 raise ResonateError("the restarted system did not answer")
             click.echo(f"\n answered {(time.monotonic() - began) * 1000:.0f} ms after its start")
             _relay(second, begun, until="")
-        _expect("c's body ran", begun["baz"], 1)
-        _expect("b's body ran", begun["bar"], 2)
-        click.echo(f" c's body ran {begun['baz']} time, b's {begun['bar']} times.\n")
+        expect("c's body ran", begun["baz"], 1)
+        expect("b's body ran", begun["bar"], 2)
+        click.echo()
 
 
 @contextmanager
@@ -136,18 +133,12 @@ def main(ledger: str, how: str) -> None:
 
     with system(lines, pause, ledger) as gateway:
         chain = gateway.options(target=target("a")).rpc("await-chain", "foo")
-        lines.line("gateway", "await-chain", f"await-chain = {chain.result(WAIT_S)}")
+        result = chain.result(WAIT_S)
+        lines.wait_for("foo")
+        lines.line("gateway", "await-chain", f"await-chain = {result}")
         click.echo("\n what the ledger holds:")
         for text in render("await-chain", gateway.tree("await-chain")):
             click.echo(f"  {text}")
-
-
-def _expect(what: str, found: object, wanted: object) -> None:
-    if found != wanted:
-        raise ResonateError(f"{what}: {found!r} where {wanted!r} was expected")
-    click.echo(
-        f"  = {found}" if isinstance(what, str) and "ran" not in what else "", nl="ran" not in what
-    )
 
 
 if __name__ == "__main__":

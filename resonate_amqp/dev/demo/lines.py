@@ -3,33 +3,42 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
-from collections.abc import Callable
 
 import click
 
+from resonate_amqp.errors import ResonateError
+
+WAIT_S = 20.0
+
 
 class Lines:
-    """Prints aligned lines, whole, from any thread; counts the bodies that began."""
+    """Prints aligned lines, whole, from any thread."""
 
-    def __init__(self, *, begins: bool, heard: Callable[[str], None] | None = None) -> None:
+    def __init__(self, *, begins: bool) -> None:
         self._begins = begins
-        self._heard = heard
-        self._lock = threading.Lock()
-        self.begun: Counter[str] = Counter()
+        self._changed = threading.Condition()
+        self._ended: set[str] = set()
 
     def line(self, service: str, promise_id: str, what: str, duration: str = "") -> None:
         text = f"  {service:<10} {promise_id:<20} {what:<28}{duration:>9}".rstrip()
-        with self._lock:
+        with self._changed:
             click.echo(text)
-        if self._heard is not None:
-            self._heard(text)
 
     def of(self, service: str) -> ServiceLines:
         return ServiceLines(self, service)
 
+    def ended(self, function: str) -> None:
+        with self._changed:
+            self._ended.add(function)
+            self._changed.notify_all()
+
+    def wait_for(self, function: str) -> None:
+        """Wait until a body of the function has ended and its line is out."""
+        with self._changed:
+            if not self._changed.wait_for(lambda: function in self._ended, WAIT_S):
+                raise ResonateError(f"{function} did not end within {WAIT_S:g} s")
+
     def began(self, service: str, promise_id: str, function: str) -> None:
-        self.begun[function] += 1
         if self._begins:
             self.line(service, promise_id, f"{function} begins")
 
@@ -47,6 +56,7 @@ class ServiceLines:
     def finished(self, promise_id: str, function: str, outcome: str, duration_ms: float) -> None:
         what = f"{function} {outcome}"
         self._lines.line(self._service, promise_id, what, f"{duration_ms:.0f} ms")
+        self._lines.ended(function)
 
     def called(self, promise_id: str, parent_id: str, function: str, kind: str) -> None:
         return

@@ -7,7 +7,7 @@ its changes in one transaction. No transition sees anything but the overlay.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from resonate_amqp.core.model import Offer, Promise, Task
@@ -85,7 +85,7 @@ class Overlay:
         promise = self.promise(promise_id)
         if promise is not None and not promise.pending and address in promise.listeners:
             left = tuple(known for known in promise.listeners if known != address)
-            self.put(replace(promise, listeners=left))
+            self.put(promise.but(listeners=left))
 
     def preload(self, branch: str) -> tuple[tuple[Promise, ...], bool]:
         """Settled children of a task, oldest first, and whether there are more.

@@ -7,8 +7,10 @@ Names, states and edges are those of the Resonate protocol, version 2026-04-01. 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields
 from enum import StrEnum
+from operator import attrgetter
+from typing import Any
 
 PROTOCOL = "2026-04-01"
 
@@ -113,12 +115,16 @@ class Promise:
         """Whether others than the task that created it may settle it; only then is it awaited."""
         return bool(self.target) or self.timer or self.tags.get(EXTERNAL) == "true"
 
+    def but(self, **changes: Any) -> Promise:
+        """The promise with other fields; `dataclasses.replace` costs three times as much."""
+        return Promise(**dict(zip(_PROMISE_FIELDS, _promise_values(self), strict=True)) | changes)
+
     def at(self, now: int) -> Promise:
         """The promise as it must be seen at `now`: past its deadline it is settled by it."""
         if self.state is not PromiseState.PENDING or self.timeout_at > now:
             return self
         state = PromiseState.RESOLVED if self.timer else PromiseState.REJECTED_TIMEDOUT
-        return replace(self, state=state, settled_at=self.timeout_at)
+        return self.but(state=state, settled_at=self.timeout_at)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,9 +158,19 @@ class Task:
     acquired_at: int | None = None
     reason: str = ""
 
+    def but(self, **changes: Any) -> Task:
+        """The task with other fields; see `Promise.but`."""
+        return Task(**dict(zip(_TASK_FIELDS, _task_values(self), strict=True)) | changes)
+
     @property
     def leased_by_delivery(self) -> bool:
         return self.state is TaskState.ACQUIRED and self.ticket != ""
+
+
+_PROMISE_FIELDS = tuple(one.name for one in fields(Promise))
+_promise_values = attrgetter(*_PROMISE_FIELDS)
+_TASK_FIELDS = tuple(one.name for one in fields(Task))
+_task_values = attrgetter(*_TASK_FIELDS)
 
 
 @dataclass(frozen=True, slots=True)

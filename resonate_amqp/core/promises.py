@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import replace
+from typing import Any
 
 from resonate_amqp.core.effects import Overlay
 from resonate_amqp.core.model import (
@@ -53,12 +53,11 @@ def create(state: Overlay, request: PromiseCreate, now: int) -> Response:
     if not promise.target:
         return Response(status=200, promise=promise)
     if promise.pending:
-        task = Task(
-            id=promise.id,
-            state=TaskState.PENDING,
-            retry_at=max(now, int(promise.tags.get(DELAY, "0"))),
-        )
-        task = offer_if_due(state, task, promise.target, now)
+        retry_at = max(now, int(promise.tags.get(DELAY, "0")))
+        offered = retry_at <= now
+        task = Task(id=promise.id, state=TaskState.PENDING, retry_at=retry_at, offered=offered)
+        if offered:
+            state.offer(task, promise.target)
     else:
         task = Task(id=promise.id, state=TaskState.FULFILLED)
     state.put_task(task)
@@ -90,7 +89,7 @@ def register_callback(state: Overlay, request: PromiseRegisterCallback, now: int
     if not awaited.external:
         return internal(awaited)
     if awaited.pending and awaiter.pending and awaiter.id not in awaited.callbacks:
-        awaited = replace(awaited, callbacks=joined(awaited.callbacks, awaiter.id))
+        awaited = awaited.but(callbacks=joined(awaited.callbacks, awaiter.id))
         state.put(awaited)
     return Response(status=200, promise=awaited)
 
@@ -103,7 +102,7 @@ def register_listener(state: Overlay, request: PromiseRegisterListener, now: int
     if not awaited.external:
         return internal(awaited)
     if awaited.pending and request.address not in awaited.listeners:
-        awaited = replace(awaited, listeners=joined(awaited.listeners, request.address))
+        awaited = awaited.but(listeners=joined(awaited.listeners, request.address))
         state.put(awaited)
     return Response(status=200, promise=awaited)
 
@@ -140,53 +139,67 @@ def settled(
     is never stored.
     """
     moment = settled_at if now is None else now
-    promise = replace(promise, state=verdict, value=value, settled_at=settled_at, settled_by=group)
-    wakes = deque(_recorded(state, promise))
+    promise, woken = _recorded(
+        state, promise, state=verdict, value=value, settled_at=settled_at, settled_by=group
+    )
+    wakes = deque(woken)
     while wakes:
         awaiter_id, awaited_id = wakes.popleft()
         awaiter = state.promise(awaiter_id)
         if awaiter is None or not awaiter.pending:
             continue
         if awaiter.timeout_at <= moment:
-            wakes.extend(_recorded(state, awaiter.at(moment)))
+            due = awaiter.at(moment)
+            wakes.extend(_recorded(state, due)[1])
         else:
             _resume(state, awaiter, awaited_id, moment)
-    return replace(promise, callbacks=())
+    return promise
 
 
-def _recorded(state: Overlay, promise: Promise) -> list[tuple[str, str]]:
-    """Store one settled promise and fulfil its task; answers who is to be woken by what."""
-    state.put(replace(promise, callbacks=()))
-    state.unblocks.extend((promise.id, address) for address in promise.listeners)
-    task = state.task(promise.id)
+def _recorded(
+    overlay: Overlay, promise: Promise, **outcome: Any
+) -> tuple[Promise, list[tuple[str, str]]]:
+    """Store one settled promise and fulfil its task; answers it, and who is to be woken."""
+    woken = [(awaiter, promise.id) for awaiter in promise.callbacks]
+    promise = promise.but(**(outcome | {"callbacks": ()}))
+    overlay.put(promise)
+    overlay.unblocks.extend((promise.id, address) for address in promise.listeners)
+    task = overlay.task(promise.id)
     if task is not None and task.state is not TaskState.FULFILLED:
-        state.withdraw(task.id)
-        state.put_task(cleared(task, TaskState.FULFILLED))
-    return [(awaiter, promise.id) for awaiter in promise.callbacks]
+        overlay.withdraw(task.id)
+        overlay.put_task(cleared(task, TaskState.FULFILLED))
+    return promise, woken
 
 
-def cleared(task: Task, to: TaskState) -> Task:
-    """The task in a state without lease, retry or resumes; who held it last is kept."""
-    return replace(
-        task,
-        state=to,
-        resumes=(),
-        pid=None,
-        ttl=None,
-        expires_at=None,
-        retry_at=None,
-        offered=False,
-        holder="",
-        ticket="",
-        redeliveries=0,
-    )
+CLEARED: dict[str, Any] = {
+    "resumes": (),
+    "pid": None,
+    "ttl": None,
+    "expires_at": None,
+    "retry_at": None,
+    "offered": False,
+    "holder": "",
+    "ticket": "",
+    "redeliveries": 0,
+}
+
+
+def cleared(task: Task, to: TaskState, **changes: Any) -> Task:
+    """The task in another state, without lease, retry or resumes; who held it last is kept."""
+    return task.but(**(CLEARED | {"state": to} | changes))
 
 
 def pend(state: Overlay, task: Task, target: str, now: int, delay: int = 0) -> Task:
     """The task, pending from now on and offered after `delay` ms; every entry is an outbox row."""
-    resumes = task.resumes
-    task = replace(cleared(task, TaskState.PENDING), resumes=resumes, retry_at=now + delay)
-    task = offer_if_due(state, task, target, now)
+    task = cleared(
+        task,
+        TaskState.PENDING,
+        resumes=task.resumes,
+        retry_at=now + delay,
+        offered=delay <= 0,
+    )
+    if task.offered:
+        state.offer(task, target)
     state.put_task(task)
     return task
 
@@ -195,7 +208,7 @@ def offer_if_due(state: Overlay, task: Task, target: str, now: int) -> Task:
     if task.retry_at is None or task.retry_at > now:
         return task
     state.offer(task, target)
-    return replace(task, offered=True)
+    return task.but(offered=True)
 
 
 def joined(names: tuple[str, ...], name: str) -> tuple[str, ...]:
@@ -219,7 +232,7 @@ def _resume(state: Overlay, awaiter: Promise, awaited_id: str, now: int) -> None
     task = state.task(awaiter.id)
     if task is None or task.state is TaskState.FULFILLED or awaited_id in task.resumes:
         return
-    task = replace(task, resumes=(*task.resumes, awaited_id))
+    task = task.but(resumes=(*task.resumes, awaited_id))
     if task.state is TaskState.SUSPENDED:
         pend(state, task, awaiter.target, now)
     else:

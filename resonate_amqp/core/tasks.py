@@ -56,7 +56,7 @@ def create(state: Overlay, request: TaskCreate, now: int) -> Response:
         return response
     if task.state is not TaskState.PENDING:
         return Response(status=409, task=task, promise=response.promise, error=_stands(task))
-    task = _lease(state, task, request.pid, request.ttl, request.holder, now)
+    task = _lease(state, task, now, pid=request.pid, ttl=request.ttl, holder=request.holder)
     return _acquired(state, task, response.promise)
 
 
@@ -86,9 +86,16 @@ def acquire(state: Overlay, request: TaskAcquire, now: int) -> Response:
                 return Response(status=409, task=task, error=_stands(task), verdict=Verdict.ACK)
         case _:
             return Response(status=409, task=task, error=_stands(task), verdict=Verdict.ACK)
-    task = _lease(state, task, request.pid, request.ttl, request.holder, now)
-    task = replace(task, ticket=request.ticket, redeliveries=request.redeliveries)
-    state.put_task(task)
+    task = _lease(
+        state,
+        task,
+        now,
+        pid=request.pid,
+        ttl=request.ttl,
+        holder=request.holder,
+        ticket=request.ticket,
+        redeliveries=request.redeliveries,
+    )
     return _acquired(state, task, promise)
 
 
@@ -146,13 +153,13 @@ def suspend(state: Overlay, request: TaskSuspend, now: int) -> Response:
     task = state.task(task.id) or task
     if done:
         if task.resumes:
-            task = replace(task, resumes=())
+            task = task.but(resumes=())
             state.put_task(task)
         return Response(status=300, task=task, preload=done)
     for promise in present:
         if task.id not in promise.callbacks:
-            state.put(replace(promise, callbacks=promises.joined(promise.callbacks, task.id)))
-    task = replace(promises.cleared(task, TaskState.SUSPENDED), deliveries=0)
+            state.put(promise.but(callbacks=promises.joined(promise.callbacks, task.id)))
+    task = promises.cleared(task, TaskState.SUSPENDED, deliveries=0)
     state.put_task(task)
     return Response(status=200, task=task)
 
@@ -196,7 +203,7 @@ def heartbeat(state: Overlay, request: TaskHeartbeat, now: int) -> Response:
         if promise is None or task is None or not _holds(task, lease.version, lease.holder):
             lost.append(lease.id)
         elif task.ttl is not None:
-            state.put_task(replace(task, expires_at=now + task.ttl))
+            state.put_task(task.but(expires_at=now + task.ttl))
     return Response(status=200, lost=tuple(lost))
 
 
@@ -221,35 +228,48 @@ def resume(state: Overlay, request: TaskContinue, now: int) -> Response:
         return _absent(request.id)
     if task.state is not TaskState.HALTED or not promise.pending:
         return Response(status=409, task=task, error=_stands(task))
-    task = replace(task, deliveries=0, reason="")
+    task = task.but(deliveries=0, reason="")
     return Response(status=200, task=promises.pend(state, task, promise.target, now))
 
 
 def halted(state: Overlay, task: Task, reason: str) -> Task:
     state.withdraw(task.id)
-    task = replace(promises.cleared(task, TaskState.HALTED), last_holder="", reason=reason)
+    task = promises.cleared(task, TaskState.HALTED, last_holder="", reason=reason)
     state.put_task(task)
     return task
 
 
 def taken_over(state: Overlay, task: Task, promise: Promise, now: int) -> Task:
     """The task, pending again after its holder was lost; halted when that happens too often."""
-    task = replace(task, deliveries=task.deliveries + 1, last_holder="")
+    task = task.but(deliveries=task.deliveries + 1, last_holder="")
     if task.deliveries > state.limits.max_deliveries:
         lost = f"lost {task.deliveries} times without progress; `task.continue` offers it again"
         return halted(state, task, lost)
     return promises.pend(state, task, promise.target, now)
 
 
-def _lease(state: Overlay, task: Task, pid: str, ttl: int, holder: str, now: int) -> Task:
+def _lease(
+    state: Overlay,
+    task: Task,
+    now: int,
+    *,
+    pid: str,
+    ttl: int,
+    holder: str,
+    ticket: str = "",
+    redeliveries: int = 0,
+) -> Task:
     state.withdraw(task.id)
-    task = replace(
-        promises.cleared(task, TaskState.ACQUIRED),
+    task = promises.cleared(
+        task,
+        TaskState.ACQUIRED,
         version=task.version + 1,
         pid=pid,
         ttl=ttl,
         expires_at=now + ttl,
         holder=holder,
+        ticket=ticket,
+        redeliveries=redeliveries,
         last_holder=holder,
         last_version=task.version + 1,
         acquired_at=now,
@@ -308,7 +328,7 @@ def _repeated(
 
 def _progress(state: Overlay, task: Task) -> None:
     if task.deliveries:
-        state.put_task(replace(task, deliveries=0))
+        state.put_task(task.but(deliveries=0))
 
 
 def _nobody(task_id: str) -> Response:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import OrderedDict, defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.sql import Select
@@ -118,8 +117,7 @@ class Records:
         for promise_id in ids:
             promise, task = found.get(promise_id, (None, None))
             if promise is not None and (promise_id in awaiters or promise_id in addresses):
-                promise = replace(
-                    promise,
+                promise = promise.but(
                     callbacks=tuple(sorted(awaiters[promise_id])),
                     listeners=tuple(sorted(addresses[promise_id])),
                 )

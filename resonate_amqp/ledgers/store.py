@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, delete, insert, update
-from sqlalchemy.sql import Executable
 
 from resonate_amqp.core.effects import Overlay
 from resonate_amqp.core.model import Promise, shard_of
+from resonate_amqp.ledgers.prepared import Prepared
 from resonate_amqp.ledgers.records import Records
 from resonate_amqp.ledgers.tables import (
     OUTCOME_COLUMNS,
@@ -25,30 +25,34 @@ from resonate_amqp.ledgers.tables import (
     tasks,
 )
 
-_insert_promise = insert(promises)
-_settle_promise = (
+_insert_promise = Prepared(insert(promises))
+_settle_promise = Prepared(
     update(promises)
     .where(promises.c.id == bindparam("of"))
     .values({name: bindparam(name) for name in OUTCOME_COLUMNS})
 )
-_insert_task = insert(tasks)
-_update_task = (
+_insert_task = Prepared(insert(tasks))
+_update_task = Prepared(
     update(tasks)
     .where(tasks.c.id == bindparam("of"))
     .values({name: bindparam(name) for name in TASK_COLUMNS})
 )
-_insert_callback = insert(callbacks)
-_delete_callback = delete(callbacks).where(
-    callbacks.c.awaited == bindparam("of"), callbacks.c.awaiter == bindparam("by")
+_insert_callback = Prepared(insert(callbacks))
+_delete_callback = Prepared(
+    delete(callbacks).where(
+        callbacks.c.awaited == bindparam("of"), callbacks.c.awaiter == bindparam("by")
+    )
 )
-_insert_listener = insert(listeners)
-_delete_listener = delete(listeners).where(
-    listeners.c.awaited == bindparam("of"), listeners.c.address == bindparam("by")
+_insert_listener = Prepared(insert(listeners))
+_delete_listener = Prepared(
+    delete(listeners).where(
+        listeners.c.awaited == bindparam("of"), listeners.c.address == bindparam("by")
+    )
 )
-_insert_offer = insert(outbox)
-_withdraw = delete(outbox).where(outbox.c.task_id == bindparam("of"))
-_confirm = delete(outbox).where(outbox.c.serial == bindparam("of"))
-_insert_tag = insert(tags)
+_insert_offer = Prepared(insert(outbox))
+_withdraw = Prepared(delete(outbox).where(outbox.c.task_id == bindparam("of")))
+_confirm = Prepared(delete(outbox).where(outbox.c.serial == bindparam("of")))
+_insert_tag = Prepared(insert(tags))
 
 
 def store(
@@ -57,11 +61,10 @@ def store(
     """Write what the overlay changed, and drop the confirmed outbox rows."""
     _store_promises(connection, before, state)
     _store_tasks(connection, before, state)
-    _many(connection, _withdraw, [{"of": task_id} for task_id in sorted(state.withdrawn)])
-    _many(connection, _confirm, [{"of": serial} for serial in confirmed])
-    _many(
+    _withdraw.run(connection, [{"of": task_id} for task_id in sorted(state.withdrawn)])
+    _confirm.run(connection, [{"of": serial} for serial in confirmed])
+    _insert_offer.run(
         connection,
-        _insert_offer,
         [
             {
                 "serial": offer.serial,
@@ -92,13 +95,13 @@ def _store_promises(connection: Connection, before: Records, state: Overlay) -> 
         elif known.state is not promise.state:
             settles.append({"of": promise.id} | outcome_row(promise))
         related.note(known, promise)
-    _many(connection, _insert_promise, inserts)
-    _many(connection, _settle_promise, settles)
-    _many(connection, _insert_tag, named)
-    _many(connection, _insert_callback, related.callbacks_added)
-    _many(connection, _delete_callback, related.callbacks_removed)
-    _many(connection, _insert_listener, related.listeners_added)
-    _many(connection, _delete_listener, related.listeners_removed)
+    _insert_promise.run(connection, inserts)
+    _settle_promise.run(connection, settles)
+    _insert_tag.run(connection, named)
+    _insert_callback.run(connection, related.callbacks_added)
+    _delete_callback.run(connection, related.callbacks_removed)
+    _insert_listener.run(connection, related.listeners_added)
+    _delete_listener.run(connection, related.listeners_removed)
 
 
 def _store_tasks(connection: Connection, before: Records, state: Overlay) -> None:
@@ -113,8 +116,8 @@ def _store_tasks(connection: Connection, before: Records, state: Overlay) -> Non
             row["of"] = row.pop("id")
             del row["shard"]
             updates.append(row)
-    _many(connection, _insert_task, inserts)
-    _many(connection, _update_task, updates)
+    _insert_task.run(connection, inserts)
+    _update_task.run(connection, updates)
 
 
 class _Related:
@@ -139,8 +142,3 @@ class _Related:
                 self.listeners_added.append({"awaited": after.id, "address": address})
             for address in set(old_listeners) - set(after.listeners):
                 self.listeners_removed.append({"of": after.id, "by": address})
-
-
-def _many(connection: Connection, statement: Executable, rows: Sequence[dict[str, Any]]) -> None:
-    if rows:
-        connection.execute(statement, list(rows))

@@ -62,6 +62,7 @@ class Session:
         self.calls = Calls(broker, clock, random, self.alarms)
         self.listeners = Listeners(self.calls, clock, self.alarms)
         self._posts: deque[Callable[[], None]] = deque()
+        self._woken = False
         self._consumer: Consumer | None = None
         self._reply_queue: Queue | None = None
         self._epoch = 0
@@ -73,7 +74,9 @@ class Session:
     def post(self, action: Callable[[], None]) -> None:
         """Run `action` on the session's thread, soon; from any thread."""
         self._posts.append(action)
-        self.broker.wake()
+        if not self._woken:
+            self._woken = True
+            self.broker.wake()
 
     def now(self) -> int:
         """The ledger's time (epoch ms) as far as its last message tells."""
@@ -86,6 +89,7 @@ class Session:
         """Take in what happened, do what is due, then send everything there is to send."""
         for event in events:
             self._take(event)
+        self._woken = False
         while self._posts:
             self._posts.popleft()()
         self.alarms.fire_due(self.clock.monotonic())

@@ -21,7 +21,10 @@ from resonate_amqp.errors import Canceled, Encoding, RemoteError, TimedOut
 MAX_VALUE_BYTES = 1024 * 1024
 MAX_TRACEBACK = 16_384
 MAX_MESSAGE = 65_536
+MAX_NAME = 1_000
 MAX_DEPTH = 200
+# Python refuses to print integers of more than 4300 digits, which are this many bits.
+MAX_INTEGER_BITS = 14_284
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,16 +49,18 @@ def decode(value: Value) -> Any:
     if not value.data:
         return None
     try:
-        return json.loads(base64.b64decode(value.data, validate=True))
-    except ValueError as error:
+        return _read(base64.b64decode(value.data, validate=True).decode())
+    except (ValueError, RecursionError) as error:
         raise Encoding("value", f"the recorded data is not base64 of JSON ({error})") from error
 
 
 def encode_call(func: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     """The param of a call; function and version stand in the headers too, for those who look."""
+    _check_text(func, "func")
     for number, argument in enumerate(args):
         _check(argument, f"args[{number}]", 0)
     for name, argument in kwargs.items():
+        _check_text(name, "kwargs")
         _check(argument, f"kwargs.{name}", 0)
     call = {"func": func, "args": args, "kwargs": kwargs, "version": version}
     return Value({"func": func, "version": str(version)}, _packed(call, "arguments"))
@@ -73,23 +78,27 @@ def decode_call(param: Value) -> Call:
 
 
 def encode_error(error: BaseException) -> Value:
-    """An exception as it is recorded: type name, message, traceback; its args where JSON can."""
-    name = type_name(type(error))
+    """An exception as it is recorded: type name, message, traceback; its args where JSON can.
+
+    Raises nothing, whatever the exception is. A traceback from another process comes before the
+    one from here.
+    """
+    remote = error if isinstance(error, RemoteError) else error.__cause__
+    origin = remote.remote_traceback if isinstance(remote, RemoteError) else ""
+    name = error.type_name if isinstance(error, RemoteError) else type_name(type(error))
+    name = _plain(name)[:MAX_NAME]
+    here = "".join(traceback.format_exception(error))
     record: dict[str, Any] = {
         "__type": "error",
         "type": name,
-        "message": _plain(str(error))[:MAX_MESSAGE],
-        "traceback": _plain("".join(traceback.format_exception(error)))[-MAX_TRACEBACK:],
+        "message": _plain(_message(error))[:MAX_MESSAGE],
+        "traceback": _plain(f"{origin}\n{here}" if origin else here)[-MAX_TRACEBACK:],
     }
-    if isinstance(error, RemoteError):
-        record |= {"message": error.message, "type": error.type_name}
-        name = error.type_name
-    else:
+    if not isinstance(error, RemoteError):
         try:
-            args = json.dumps(error.args, allow_nan=False)
-            if len(args) <= MAX_MESSAGE and _plain(args) == args:
+            if len(_data(error.args, "args")) <= MAX_MESSAGE:
                 record["args"] = error.args
-        except (TypeError, ValueError, RecursionError):
+        except Encoding:
             record.pop("args", None)
     return Value({"error": name}, _packed(record, "error"))
 
@@ -160,8 +169,11 @@ def _check(value: Any, path: str, depth: int) -> None:
     if depth > MAX_DEPTH:
         raise Encoding(path, f"it is nested more than {MAX_DEPTH} levels deep")
     match value:
-        case None | bool() | int():
+        case None | bool():
             return
+        case int():
+            if value.bit_length() > MAX_INTEGER_BITS:
+                raise Encoding(path, "the integer has more than 4300 digits")
         case str():
             if not value.isascii():
                 _check_text(value, path)
@@ -194,3 +206,17 @@ def _check_text(text: str, path: str) -> None:
 
 def _plain(text: str) -> str:
     return text.encode(errors="backslashreplace").decode()
+
+
+def _message(error: BaseException) -> str:
+    try:
+        return error.message if isinstance(error, RemoteError) else str(error)
+    except Exception:  # the user's __str__ may do anything
+        return "the error cannot be printed"
+
+
+def _no_number(name: str) -> float:
+    raise ValueError(f"{name} is not a JSON number")
+
+
+_read = json.JSONDecoder(parse_constant=_no_number).decode

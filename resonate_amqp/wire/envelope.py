@@ -14,10 +14,11 @@ from typing import Any
 import msgspec
 
 from resonate_amqp.core.model import PROTOCOL, Promise, Task
-from resonate_amqp.core.requests import Group, OriginGet, Response
+from resonate_amqp.core.requests import Group, OriginGet, Request, Response
 from resonate_amqp.errors import Malformed
 from resonate_amqp.wire.fields import Fields
 from resonate_amqp.wire.records import (
+    check_promise,
     read_promise,
     read_response,
     read_tree,
@@ -28,6 +29,7 @@ from resonate_amqp.wire.records import (
 from resonate_amqp.wire.requests import read_request, write_request
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
+MAX_REPLY_BYTES = MAX_MESSAGE_BYTES - 65_536
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -95,24 +97,27 @@ def decode_requests(body: bytes) -> list[Group | BadGroup]:
         group_id = fields.text("id", longest=64)
         steps = fields.list("steps")
         try:
-            read = tuple(read_request(step, f"steps[{n}]") for n, step in enumerate(steps))
-            if not read:
-                raise Malformed("steps", "a group of no requests")
-            groups.append(Group(id=group_id, steps=read))
+            groups.append(Group(id=group_id, steps=_read_steps(steps)))
         except Malformed as error:
             groups.append(BadGroup(group_id, _kind_of(steps), str(error)))
     return groups
 
 
 def encode_reply(group: Group, responses: Sequence[Response], tree: Tree | None) -> bytes:
-    """One group's answers; `encode_replies` joins several."""
+    """One group's answers, as many as a message holds; `encode_replies` joins several."""
     results = [
         write_response(step.kind, response)
         for step, response in zip(group.steps, responses, strict=False)
     ]
     if tree is not None:
         results = [write_tree(tree)]
-    return _encode({"id": group.id, "results": results})
+    reply = _encode({"id": group.id, "results": results})
+    if len(reply) <= MAX_REPLY_BYTES:
+        return reply
+    if tree is not None:
+        error = f"the tree is {len(reply)} bytes long, which no message holds; lower the limit"
+        return encode_bad_reply(group.id, OriginGet.kind, 400, error)
+    return _encode({"id": group.id, "results": _that_fit(results)})
 
 
 def encode_bad_reply(group_id: str, kind: str, status: int, error: str) -> bytes:
@@ -131,7 +136,15 @@ def encode_replies(now: int, replies: Sequence[bytes], unblocks: Sequence[bytes]
 
 
 def decode_replies(body: bytes) -> Replies:
+    """What a ledger sent to a reply queue; raises Malformed when it is nothing of the kind."""
     outer = _message(body, "replies")
+    try:
+        return _read_replies(outer)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise Malformed("message", f"it is no replies message ({error!r})") from None
+
+
+def _read_replies(outer: Fields) -> Replies:
     replies = []
     for reply in outer.list("replies"):
         results = reply["results"]
@@ -159,12 +172,8 @@ def decode_execute(body: bytes) -> ExecuteMessage:
     """The offered task; raises Malformed when the message is no execute."""
     outer = _message(body, "execute")
     data = outer.object("data")
-    try:
-        promise = read_promise(data.raw("promise"))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise Malformed("data.promise", f"it is no promise record ({error!r})") from None
     return ExecuteMessage(
-        promise=promise,
+        promise=check_promise(data.object("promise")),
         version=data.object("task").integer("version"),
         ticket=data.text("ticket"),
         repeat=data.boolean("repeat"),
@@ -185,6 +194,8 @@ def _message(body: bytes, kind: str) -> Fields:
         decoded = _decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Malformed("message", f"it is not JSON ({error})") from None
+    except RecursionError:
+        raise Malformed("message", "it is nested too deeply") from None
     fields = Fields(decoded, "message")
     found = fields.text("kind")
     if found != kind:
@@ -195,6 +206,30 @@ def _message(body: bytes, kind: str) -> Fields:
             "message.version", f"protocol {version!r} is not spoken here; this is {PROTOCOL!r}"
         )
     return fields
+
+
+def _read_steps(steps: Sequence[Any]) -> tuple[Request | OriginGet, ...]:
+    try:
+        read = tuple(read_request(step, f"steps[{n}]") for n, step in enumerate(steps))
+    except RecursionError:
+        raise Malformed("steps", "requests are nested too deeply") from None
+    if not read:
+        raise Malformed("steps", "a group of no requests")
+    if len(read) > 1 and any(isinstance(step, OriginGet) for step in read):
+        raise Malformed("steps", f"{OriginGet.kind} must be alone in its group")
+    return read
+
+
+def _that_fit(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The first of a group's results: who asked for more has to ask again."""
+    size = 0
+    fitting = []
+    for result in results:
+        size += len(_encode(result)) + 1
+        if fitting and size > MAX_REPLY_BYTES:
+            break
+        fitting.append(result)
+    return fitting
 
 
 def _kind_of(steps: Sequence[Any]) -> str:

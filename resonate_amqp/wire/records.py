@@ -1,6 +1,7 @@
 """A record and a response of the protocol: to JSON and from it.
 
 Responses come from the ledger, which checked what it recorded; they are read without ceremony.
+An execute comes from a queue that others may write to, so its promise is checked.
 """
 
 from __future__ import annotations
@@ -9,7 +10,11 @@ from typing import Any
 
 from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Task, TaskState, Value
 from resonate_amqp.core.requests import Response, Verdict
-from resonate_amqp.wire.requests import write_value
+from resonate_amqp.errors import Malformed
+from resonate_amqp.wire.fields import Fields
+from resonate_amqp.wire.requests import read_id, write_value
+
+_STATES = frozenset(state.value for state in PromiseState)
 
 
 def write_promise(promise: Promise) -> dict[str, Any]:
@@ -38,6 +43,23 @@ def read_promise(record: dict[str, Any]) -> Promise:
         timeout_at=record["timeoutAt"],
         created_at=record["createdAt"],
         settled_at=record.get("settledAt"),
+    )
+
+
+def check_promise(fields: Fields) -> Promise:
+    """A promise record from whoever can reach a worker's queue; raises Malformed."""
+    state = fields.text("state")
+    if state not in _STATES:
+        raise Malformed(fields.path("state"), f"{state!r} is no state of a promise")
+    return Promise(
+        id=read_id(fields),
+        state=PromiseState(state),
+        param=fields.value("param"),
+        value=fields.value("value"),
+        tags=fields.texts("tags"),
+        timeout_at=fields.integer("timeoutAt"),
+        created_at=fields.integer("createdAt"),
+        settled_at=fields.integer("settledAt") if fields.raw("settledAt") is not None else None,
     )
 
 

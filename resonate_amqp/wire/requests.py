@@ -121,7 +121,8 @@ def _lease(request: TaskFence | TaskFulfill | TaskSuspend | TaskRelease) -> dict
     return {"id": request.id, "version": request.version, "holder": request.holder}
 
 
-def _id(fields: Fields, name: str = "id") -> str:
+def read_id(fields: Fields, name: str = "id") -> str:
+    """A promise's id; raises Malformed when it may not be one."""
     try:
         return check_id(fields.text(name))
     except InvalidId as error:
@@ -136,7 +137,7 @@ def _create(fields: Fields) -> PromiseCreate:
         except InvalidTarget as error:
             raise Malformed(fields.path("tags"), str(error)) from None
     return PromiseCreate(
-        id=_id(fields),
+        id=read_id(fields),
         timeout_at=fields.integer("timeoutAt"),
         param=fields.value("param"),
         tags=tags,
@@ -149,18 +150,20 @@ def _settle(fields: Fields) -> PromiseSettle:
         verdict = PromiseState(state)
     except ValueError:
         raise Malformed(fields.path("state"), f"{state!r} is no state of a promise") from None
-    return PromiseSettle(id=_id(fields), state=verdict, value=fields.value("value"))
+    return PromiseSettle(id=read_id(fields), state=verdict, value=fields.value("value"))
 
 
 def _callback(fields: Fields) -> PromiseRegisterCallback:
-    return PromiseRegisterCallback(awaited=_id(fields, "awaited"), awaiter=_id(fields, "awaiter"))
+    return PromiseRegisterCallback(
+        awaited=read_id(fields, "awaited"), awaiter=read_id(fields, "awaiter")
+    )
 
 
 def _listener(fields: Fields) -> PromiseRegisterListener:
     address = fields.text("address")
     if not is_reply_queue(address):
         raise Malformed(fields.path("address"), f"{address!r} is not the name of a reply queue")
-    return PromiseRegisterListener(awaited=_id(fields, "awaited"), address=address)
+    return PromiseRegisterListener(awaited=read_id(fields, "awaited"), address=address)
 
 
 def _task_create(fields: Fields) -> TaskCreate:
@@ -177,7 +180,7 @@ def _task_create(fields: Fields) -> TaskCreate:
 
 def _acquire(fields: Fields) -> TaskAcquire:
     return TaskAcquire(
-        id=_id(fields),
+        id=read_id(fields),
         version=fields.integer("version"),
         pid=fields.text("pid"),
         ttl=fields.positive("ttl"),
@@ -193,7 +196,7 @@ def _fence(fields: Fields) -> TaskFence:
     if not isinstance(action, PromiseCreate | PromiseSettle):
         raise Malformed(fields.path("action"), "promise.create or promise.settle is expected")
     return TaskFence(
-        id=_id(fields),
+        id=read_id(fields),
         version=fields.integer("version"),
         holder=fields.text("holder"),
         action=action,
@@ -205,7 +208,7 @@ def _fulfill(fields: Fields) -> TaskFulfill:
     if not isinstance(action, PromiseSettle):
         raise Malformed(fields.path("action"), "promise.settle is expected")
     return TaskFulfill(
-        id=_id(fields),
+        id=read_id(fields),
         version=fields.integer("version"),
         holder=fields.text("holder"),
         action=action,
@@ -218,7 +221,7 @@ def _suspend(fields: Fields) -> TaskSuspend:
         for number, action in enumerate(fields.list("actions"))
     ]
     callbacks = [action for action in actions if isinstance(action, PromiseRegisterCallback)]
-    task_id = _id(fields)
+    task_id = read_id(fields)
     if len(callbacks) != len(actions) or any(one.awaiter != task_id for one in callbacks):
         raise Malformed(fields.path("actions"), "callbacks of the task itself are expected")
     return TaskSuspend(
@@ -237,7 +240,7 @@ def _heartbeat(fields: Fields) -> TaskHeartbeat:
     return TaskHeartbeat(
         pid=fields.text("pid"),
         tasks=tuple(
-            Lease(id=_id(lease), version=lease.integer("version"), holder=lease.text("holder"))
+            Lease(id=read_id(lease), version=lease.integer("version"), holder=lease.text("holder"))
             for lease in leases
         ),
     )
@@ -245,7 +248,7 @@ def _heartbeat(fields: Fields) -> TaskHeartbeat:
 
 def _release(fields: Fields) -> TaskRelease:
     return TaskRelease(
-        id=_id(fields),
+        id=read_id(fields),
         version=fields.integer("version"),
         holder=fields.text("holder"),
         delay=fields.integer("delay", 0),
@@ -257,12 +260,12 @@ def _action(fields: Fields) -> Request | OriginGet:
 
 
 _READERS: dict[str, Callable[[Fields], Request | OriginGet]] = {
-    PromiseGet.kind: lambda fields: PromiseGet(id=_id(fields)),
+    PromiseGet.kind: lambda fields: PromiseGet(id=read_id(fields)),
     PromiseCreate.kind: _create,
     PromiseSettle.kind: _settle,
     PromiseRegisterCallback.kind: _callback,
     PromiseRegisterListener.kind: _listener,
-    TaskGet.kind: lambda fields: TaskGet(id=_id(fields)),
+    TaskGet.kind: lambda fields: TaskGet(id=read_id(fields)),
     TaskCreate.kind: _task_create,
     TaskAcquire.kind: _acquire,
     TaskFence.kind: _fence,
@@ -270,9 +273,9 @@ _READERS: dict[str, Callable[[Fields], Request | OriginGet]] = {
     TaskSuspend.kind: _suspend,
     TaskFulfill.kind: _fulfill,
     TaskRelease.kind: _release,
-    TaskHalt.kind: lambda fields: TaskHalt(id=_id(fields), reason=fields.text("reason", "")),
-    TaskContinue.kind: lambda fields: TaskContinue(id=_id(fields)),
+    TaskHalt.kind: lambda fields: TaskHalt(id=read_id(fields), reason=fields.text("reason", "")),
+    TaskContinue.kind: lambda fields: TaskContinue(id=read_id(fields)),
     OriginGet.kind: lambda fields: OriginGet(
-        id=_id(fields), limit=min(fields.integer("limit", 1000), 10_000)
+        id=read_id(fields), limit=min(fields.integer("limit", 1000), 10_000)
     ),
 }

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_amqp.core.model import PromiseState, TaskState
+from resonate_amqp.core.effects import PRELOAD_BYTES, PRELOAD_MOST
+from resonate_amqp.core.model import PromiseState, TaskState, Value
 from resonate_amqp.core.requests import (
+    Group,
     Lease,
     Request,
     TaskContinue,
@@ -14,6 +16,7 @@ from resonate_amqp.core.requests import (
     Verdict,
 )
 from resonate_amqp.core.timers import TimerKind
+from resonate_amqp.ports import Batch
 from tests.core.world import (
     DEADLINE,
     NOW,
@@ -273,6 +276,18 @@ def test_a_later_acquisition_preloads_the_settled_children_oldest_first() -> Non
     world.run(settle("r:1"), settle("r:2"), release("r"))
     preload = world.ask(acquire("r", 1, "h2", "t2")).preload
     assert [child.id for child in preload] == ["r:2", "r:1"]
+
+
+@pytest.mark.parametrize(("number", "size"), [(3, PRELOAD_BYTES // 2), (PRELOAD_MOST + 1, 0)])
+def test_a_preload_is_bounded_and_says_that_there_is_more(number: int, size: int) -> None:
+    world = leased()
+    value = Value({}, "x" * size)
+    steps = [settle(f"r:{n}", value=value) for n in range(number)]
+    children = [call(f"r:{n}", branch="r") for n in range(number)]
+    world.ledger.apply(Batch(groups=[Group(id="g", steps=(*children, *steps))]), NOW)
+    world.ask(release("r"))
+    response = world.ask(acquire("r", 1, "h2", "t2"))
+    assert (len(response.preload), response.more) == (number - 1, True)
 
 
 def test_task_create_acquires_the_task_of_a_new_promise() -> None:

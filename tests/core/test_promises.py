@@ -216,6 +216,23 @@ def test_a_resume_checks_the_deadline_of_the_awaiter_itself() -> None:
     assert world.rows("r") == []
 
 
+def test_a_resume_by_a_deadline_recorded_late_checks_the_awaiter_at_present() -> None:
+    world = World()
+    world.run(call("r", 3_000), external("x", 2_000), acquire("r"), suspend("r", "x"))
+    world.now = 4_000
+    world.fire(TimerKind.DEADLINE, "x")
+    assert (world.promise("r").state, world.rows("r")) == (TIMEDOUT, [])
+
+
+def test_an_awaiter_that_was_settled_is_not_settled_again_by_what_it_awaited() -> None:
+    world = World()
+    world.run(call("r", 2_000), external("x"), listener("r"), callback("x", "r"), settle("r"))
+    settled = world.promise("r")
+    world.now = 3_000
+    world.ask(settle("x"))
+    assert (world.promise("r"), world.outcome.unblocks) == (settled, ())
+
+
 def test_settling_tells_an_awake_awaiter_by_its_resumes() -> None:
     world = World()
     world.run(call("r"), external("r:1"), callback("r:1", "r"), settle("r:1"))

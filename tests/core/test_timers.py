@@ -114,6 +114,21 @@ def test_a_lease_does_not_expire_a_millisecond_early() -> None:
     assert world.task("r").state is TaskState.ACQUIRED
 
 
+def test_a_lease_timer_that_comes_early_says_when_to_look_again() -> None:
+    world = leased()
+    outcome = world.fire(TimerKind.LEASE, "r")
+    assert outcome.timers == (Timer(NOW + TTL, TimerKind.LEASE, "r"),)
+    outcome = world.fire(TimerKind.LEASE, "r", heard_since=NOW + 500)
+    assert outcome.timers == (Timer(NOW + 500 + TTL, TimerKind.LEASE, "r"),)
+
+
+def test_a_retry_timer_that_comes_early_says_when_to_look_again() -> None:
+    world = World()
+    world.ask(call("r", delay="2000"))
+    outcome = world.fire(TimerKind.RETRY, "r")
+    assert outcome.timers == (Timer(2_000, TimerKind.RETRY, "r"),)
+
+
 def test_a_lease_that_was_refreshed_does_not_expire_by_its_old_timer() -> None:
     world = leased()
     world.now += TTL - 1

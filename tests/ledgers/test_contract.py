@@ -73,6 +73,16 @@ def test_a_failure_skips_the_rest_of_its_own_group_only(ledger: Ledger) -> None:
     assert [one.status for one in kept] == [200, 404, 200]
 
 
+def test_a_later_acquisition_is_given_the_settled_children_oldest_first(ledger: Ledger) -> None:
+    apply(ledger, call("a"), acquire("a"))
+    for clock, child in enumerate(("a:2", "a:1", "a:3", "b:1"), NOW):
+        branch = child.partition(":")[0]
+        apply(ledger, call(child, branch=branch), settle(child), clock=clock)
+    apply(ledger, call("a:4", branch="a"), release("a"), clock=NOW + 9)
+    preload = answers(ledger, acquire("a", 1, "h2", "t2"))[0].preload
+    assert [child.id for child in preload] == ["a:2", "a:1", "a:3"]
+
+
 def test_an_offered_task_is_to_be_executed(ledger: Ledger) -> None:
     outcome = apply(ledger, call("a"))
     assert executes(outcome) == [("a", 0)]
@@ -217,6 +227,11 @@ def test_what_is_due_ends_before_the_horizon_and_at_the_limit(ledger: Ledger) ->
     apply(ledger, external("a", 4_000), external("b", 3_000), external("c", 5_000))
     assert [timer.id for timer in ledger.due_before(4_000, 10)] == ["b"]
     assert [timer.id for timer in ledger.due_before(9_000, 2)] == ["b", "a"]
+
+
+def test_what_is_due_counts_no_internal_promise(ledger: Ledger) -> None:
+    apply(ledger, internal("a", 2_000), internal("b", 3_000), external("c", 4_000))
+    assert [timer.id for timer in ledger.due_before(9_000, 1)] == ["c"]
 
 
 def test_a_refreshed_lease_is_due_at_its_new_instant(ledger: Ledger) -> None:

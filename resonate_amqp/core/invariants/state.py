@@ -40,6 +40,7 @@ def check_state(
 
 
 def at_deadline(promise: Promise) -> bool:
+    """Whether it was the deadline that settled the promise."""
     return not promise.pending and promise.settled_at == promise.timeout_at
 
 
@@ -86,10 +87,12 @@ OF_PROMISE: Mapping[str, Callable[[Promise], bool]] = {
 
 
 def leased(task: Task) -> bool:
+    """Whether somebody may hold the task."""
     return task.state is TaskState.ACQUIRED
 
 
 def unleased(task: Task) -> bool:
+    """Whether nothing of a lease is left on the task."""
     nobody = task.pid is None and task.holder == "" and task.ticket == ""
     return nobody and task.ttl is None and task.expires_at is None
 

@@ -1,0 +1,121 @@
+"""Names on the broker: one canonical form of a target, and ids that may stand in a message."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resonate_amqp.errors import InvalidId, InvalidTarget
+from resonate_amqp.wire.address import (
+    MAX_ID,
+    MAX_ROOT_ID,
+    canonical,
+    check_id,
+    check_name,
+    check_root_id,
+    group_of,
+    is_reply_queue,
+    queue_of,
+    reply_queue,
+    shard_key,
+    shard_keys,
+)
+
+names = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
+
+
+@given(group=names, pid=names)
+def test_every_form_of_a_target_has_one_canonical_form(group: str, pid: str) -> None:
+    for form in (group, f"poll://{group}", f"poll://any@{group}", f"poll://any@{group}/{pid}"):
+        assert canonical(form) == f"poll://any@{group}"
+        assert queue_of(form) == f"resonate.any.{group}"
+    unicast = f"poll://uni@{group}/{pid}"
+    assert canonical(unicast) == unicast
+    assert queue_of(unicast) == f"resonate.uni.{group}.{pid}"
+    assert group_of(unicast) == group
+
+
+@pytest.mark.parametrize(
+    "target",
+    [
+        "",
+        " ",
+        "poll://",
+        "poll://any@",
+        "poll://all@billing",
+        "poll://uni@billing",
+        "poll://uni@billing/",
+        "poll://any@bil ling",
+        "poll://any@billing/p/q",
+        "poll://any@billing\n",
+        "amqp://billing",
+        "bil.ling",
+        "resonate.any.billing",
+        "a" * 65,
+        "poll://any@" + "a" * 65,
+        "grüße",
+        "amq.direct",
+    ],
+)
+def test_anything_else_is_refused_as_a_target_and_named(target: str) -> None:
+    with pytest.raises(InvalidTarget) as refused:
+        canonical(target)
+    assert repr(target)[:20] in str(refused.value)
+
+
+def test_a_target_without_its_pid_is_told_what_it_lacks() -> None:
+    with pytest.raises(InvalidTarget, match=r"names no pid; write poll://uni@billing/PID"):
+        canonical("poll://uni@billing")
+
+
+@pytest.mark.parametrize("name", ["", "a b", "a.b", "a/b", "é", "x" * 65, "a\n"])
+def test_a_group_that_could_not_stand_in_a_queue_name_is_refused(name: str) -> None:
+    with pytest.raises(InvalidTarget, match="group"):
+        check_name("group", name)
+
+
+@given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters=":"), min_size=1))
+def test_text_without_colons_and_controls_is_an_id(text: str) -> None:
+    if len(text.encode()) <= MAX_ROOT_ID:
+        assert check_root_id(text) == text
+
+
+@pytest.mark.parametrize(
+    ("promise_id", "problem"),
+    [
+        ("", "empty"),
+        ("order:42", "colon"),
+        ("order\n42", "control character"),
+        ("order\x0042", "control character"),
+        ("order\x7f", "control character"),
+        ("order\ud800", "lone surrogate"),
+        ("x" * (MAX_ROOT_ID + 1), "201 bytes long; at most 200"),
+        ("é" * 101, "202 bytes long; at most 200"),
+    ],
+)
+def test_an_id_that_may_not_name_a_tree_is_refused_with_the_reason(
+    promise_id: str, problem: str
+) -> None:
+    with pytest.raises(InvalidId, match=problem):
+        check_root_id(promise_id)
+
+
+def test_a_step_may_have_a_longer_id_with_colons() -> None:
+    longest = "x" * MAX_ROOT_ID + ":" + "1" * (MAX_ID - MAX_ROOT_ID - 1)
+    assert check_id(longest) == longest
+    with pytest.raises(InvalidId, match="256 bytes long; at most 255"):
+        check_id(longest + "1")
+
+
+@given(root=names, number=st.integers(1, 99))
+def test_a_tree_lives_on_one_shard(root: str, number: int) -> None:
+    assert shard_key(f"{root}:{number}.1") == shard_key(root)
+    assert shard_key(root) in shard_keys()
+
+
+def test_the_longest_reply_queue_is_a_name_the_broker_takes() -> None:
+    longest = reply_queue("g" * 64, "p" * 64, "0" * 16)
+    assert is_reply_queue(longest)
+    assert not is_reply_queue("resonate.reply." + "x" * 250)
+    assert not is_reply_queue("resonate.any.billing")

@@ -1,0 +1,162 @@
+"""Values: what JSON can hold comes back as it was, and everything else is refused by its place."""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections import OrderedDict
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from resonate_amqp.core.model import EMPTY, Value
+from resonate_amqp.errors import Encoding
+from resonate_amqp.wire.codec import (
+    MAX_VALUE_BYTES,
+    Call,
+    decode,
+    decode_call,
+    encode,
+    encode_call,
+)
+
+text = st.text(st.characters(exclude_categories=("Cs",)))
+scalars = st.none() | st.booleans() | st.integers() | text
+scalars |= st.floats(allow_nan=False, allow_infinity=False)
+values = st.recursive(
+    scalars, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=20
+)
+
+
+@given(values)
+def test_a_json_value_comes_back_as_it_was(value: Any) -> None:
+    assert decode(encode(value)) == value
+
+
+@given(func=text, args=st.lists(values, max_size=3), kwargs=st.dictionaries(text, values))
+def test_a_call_comes_back_as_it_was(func: str, args: list[Any], kwargs: dict[str, Any]) -> None:
+    param = encode_call(func, 3, tuple(args), kwargs)
+    assert decode_call(param) == Call(func, args, kwargs, 3)
+    assert param.headers == {"func": func, "version": "3"}
+
+
+@pytest.mark.parametrize("value", [2**63, -(2**64), 10**1000])
+def test_an_integer_may_be_longer_than_64_bits(value: int) -> None:
+    assert decode(encode(value)) == value
+
+
+def test_an_integer_that_python_does_not_print_is_refused_by_its_place() -> None:
+    with pytest.raises(Encoding, match=r"args\[0\]\.n: .*4300 digits"):
+        encode_call("f", 1, ({"n": 10**5000},), {})
+
+
+def test_tuples_come_back_as_lists() -> None:
+    assert decode(encode((1, (2, 3), {"a": ()}))) == [1, [2, 3], {"a": []}]
+
+
+def test_nothing_is_recorded_for_none() -> None:
+    assert encode(None) is EMPTY
+    assert decode(EMPTY) is None
+
+
+def test_a_dictionary_of_another_class_comes_back_plain() -> None:
+    assert decode(encode(OrderedDict(a=1))) == {"a": 1}
+
+
+def _loop() -> list[Any]:
+    loop: list[Any] = []
+    loop.append(loop)
+    return loop
+
+
+@pytest.mark.parametrize(
+    ("value", "path", "problem"),
+    [
+        ({"price": float("nan")}, "args[0].price", "nan is not a JSON number"),
+        ([1, float("inf")], "args[0][1]", "inf is not a JSON number"),
+        ({"a": [{1, 2}]}, "args[0].a[0]", "a set is not a JSON value"),
+        (b"raw", "args[0]", "a bytes is not a JSON value"),
+        (Decimal(1), "args[0]", "a Decimal is not a JSON value"),
+        ({"a": {1: 2}}, "args[0].a", "key 1 is a int, not a string"),
+        ({"a": "x\ud800"}, "args[0].a", "lone surrogate"),
+        ({"\udfff": 1}, "args[0]", "lone surrogate"),
+        (_loop(), "args[0]" + "[0]" * 201, "nested more than 200 levels"),
+    ],
+)
+def test_what_json_cannot_hold_is_refused_by_its_place(value: Any, path: str, problem: str) -> None:
+    with pytest.raises(Encoding) as refused:
+        encode_call("f", 1, (value,), {})
+    assert refused.value.path == path
+    assert problem in refused.value.problem
+
+
+def test_a_keyword_argument_is_named_by_its_keyword() -> None:
+    with pytest.raises(Encoding, match=r"^kwargs\.when: a set"):
+        encode_call("f", 1, (), {"when": set()})
+
+
+@pytest.mark.parametrize(
+    ("func", "kwargs", "path"),
+    [("f\ud800", {}, "func"), ("f", {"\ud800": 1}, "kwargs")],
+)
+def test_a_lone_surrogate_in_a_name_is_refused(
+    func: str, kwargs: dict[str, int], path: str
+) -> None:
+    with pytest.raises(Encoding, match=f"^{path}: .*lone surrogate"):
+        encode_call(func, 1, (), kwargs)
+
+
+def test_a_value_of_one_mebibyte_is_recorded_and_a_longer_one_is_refused() -> None:
+    longest = "x" * (MAX_VALUE_BYTES - 2)
+    assert decode(encode(longest)) == longest
+    with pytest.raises(Encoding, match=r"^result: .*1048577 bytes.*pass a reference"):
+        encode(longest + "x", "result")
+
+
+def test_arguments_are_measured_together() -> None:
+    half = "x" * (MAX_VALUE_BYTES // 2)
+    with pytest.raises(Encoding, match=r"^arguments: "):
+        encode_call("f", 1, (half, half), {})
+
+
+def _recorded(raw: bytes) -> Value:
+    return Value({}, base64.b64encode(raw).decode())
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        Value({}, "*"),
+        Value({}, "AAA"),
+        Value({}, "é"),
+        _recorded(b"\xff"),
+        _recorded(b"{"),
+        _recorded(b"NaN"),
+        _recorded(b"[" * 100_000),
+        _recorded(b"1" * 5000),
+    ],
+    ids=["letters", "length", "accent", "utf-8", "json", "nan", "depth", "digits"],
+)
+def test_recorded_data_that_cannot_be_read_is_an_encoding_error(value: Value) -> None:
+    with pytest.raises(Encoding, match="recorded data is not base64 of JSON"):
+        decode(value)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        None,
+        3,
+        {},
+        {"func": 1},
+        {"func": "f", "args": {}},
+        {"func": "f", "kwargs": []},
+        {"func": "f", "version": "1"},
+    ],
+)
+def test_a_param_that_is_no_call_is_an_encoding_error(call: Any) -> None:
+    with pytest.raises(Encoding, match=r"^param: "):
+        decode_call(_recorded(json.dumps(call).encode()))

@@ -75,6 +75,9 @@ class _Handle:
     message: _Message
 
 
+Returned = Callable[[], Sequence[_Handle]]
+
+
 class MemoryBroker:
     """The broker itself; `connect` gives what a worker or a ledger service holds."""
 
@@ -133,12 +136,23 @@ class MemoryBroker:
             self._queues[queue].consumers.append(consumer)
             self._dispatch(queue)
 
-    def unsubscribe(self, queue: str, connection: MemoryConnection) -> None:
+    def unsubscribe(
+        self, queue: str, connection: MemoryConnection, returned: Returned = tuple
+    ) -> None:
+        """End a connection's consumer; what it returns comes first again, in its old order.
+
+        `returned` is asked once nothing more is dispatched to the connection.
+        """
         with self._lock:
             if queue in self._queues:
-                kept = [c for c in self._queues[queue].consumers if c.connection is not connection]
-                self._queues[queue].consumers = kept
+                self._end_consumer(queue, connection)
+                for handle in reversed(returned()):
+                    self.settle(handle, requeue=True, lost=True)
                 self._dispatch(queue)
+
+    def knows(self, exchange: str) -> bool:
+        with self._lock:
+            return not exchange or exchange in self._exchanges
 
     def route(self, exchange: str, key: str, body: bytes, reply_to: str, persistent: bool) -> bool:
         """Put a message where its key leads; false when no queue takes it."""
@@ -176,20 +190,23 @@ class MemoryBroker:
                 for consumer in gone.consumers:
                     consumer.connection.lose_consumer(queue, "the queue was deleted")
 
-    def leave(self, connection: MemoryConnection, handles: Sequence[_Handle]) -> None:
+    def leave(self, connection: MemoryConnection, returned: Returned) -> None:
         """Return a lost connection's deliveries and drop its exclusive queues."""
         with self._lock:
             touched = list(self._queues)
             for queue in touched:
-                kept = [c for c in self._queues[queue].consumers if c.connection is not connection]
-                self._queues[queue].consumers = kept
-            for handle in reversed(handles):
+                self._end_consumer(queue, connection)
+            for handle in reversed(returned()):
                 self.settle(handle, requeue=True, lost=True)
             for queue in touched:
                 if self._queues[queue].owner is connection:
                     del self._queues[queue]
                 else:
                     self._dispatch(queue)
+
+    def _end_consumer(self, queue: str, connection: MemoryConnection) -> None:
+        kept = [c for c in self._queues[queue].consumers if c.connection is not connection]
+        self._queues[queue].consumers = kept
 
     def _enqueue(self, name: str, message: _Message) -> None:
         if name in self._queues:
@@ -269,15 +286,9 @@ class MemoryConnection:
             self._broker.unsubscribe(queue, self)
 
     def leave(self, queue: str) -> None:
-        self.cancel(queue)
-        with self._ready:
-            mine = [h for h in self._unacked.values() if h.queue == queue]
-            for handle in mine:
-                del self._unacked[id(handle)]
-            kept = (e for e in self._events if not (isinstance(e, Delivery) and e.queue == queue))
-            self._events = deque(kept)
-        for handle in reversed(mine):
-            self._broker.settle(handle, requeue=True)
+        if queue in self._consumed:
+            self._consumed.remove(queue)
+        self._broker.unsubscribe(queue, self, lambda: self._let_go(queue))
 
     def publish(
         self,
@@ -294,6 +305,9 @@ class MemoryConnection:
         if not self._open:
             if token:
                 self.push(Unconfirmed(tokens))
+            return
+        if not self._broker.knows(exchange):
+            self.push(Unconfirmed(tokens, "" if token else f"no exchange {exchange!r}"))
             return
         routed = self._broker.route(exchange, key, body, reply_to, persistent)
         if not routed and mandatory:
@@ -347,10 +361,19 @@ class MemoryConnection:
             self._broker.settle(handle, requeue=requeue)
 
     def _leave(self) -> None:
+        self._consumed.clear()
+        self._open = False
+        self._broker.leave(self, self._let_go)
+
+    def _let_go(self, queue: str | None = None) -> list[_Handle]:
+        """Forget the deliveries of one queue, or of all; answers those to be returned."""
         with self._ready:
-            handles = list(self._unacked.values())
-            self._unacked.clear()
-            self._consumed.clear()
-            self._open = False
-            self._events = deque(e for e in self._events if not isinstance(e, Delivery))
-        self._broker.leave(self, handles)
+            mine = [h for h in self._unacked.values() if queue in (None, h.queue)]
+            for handle in mine:
+                del self._unacked[id(handle)]
+            self._events = deque(
+                event
+                for event in self._events
+                if not (isinstance(event, Delivery) and queue in (None, event.queue))
+            )
+        return mine

@@ -10,6 +10,7 @@ import click
 
 from resonate_amqp.cli.options import as_json, broker, client, request_timeout
 from resonate_amqp.cli.output import show_json
+from resonate_amqp.errors import RemoteError
 
 
 @click.command(context_settings={"ignore_unknown_options": False})
@@ -17,7 +18,13 @@ from resonate_amqp.cli.output import show_json
 @click.argument("args", nargs=-1)
 @click.option("--target", required=True, help="Where to: poll://any@GROUP or GROUP.")
 @click.option("--id", "promise_id", help="The call's id; the same id is the same call.")
-@click.option("--timeout", default=60.0, show_default=True, metavar="SECONDS")
+@click.option(
+    "--timeout",
+    default=60.0,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long to wait for the result; the call itself goes on.",
+)
 @click.option("--no-wait", is_flag=True, help="Print the id once the call is recorded.")
 @as_json
 @request_timeout
@@ -43,7 +50,9 @@ def call(
             return
         try:
             result = handle.result(timeout)
-        except TimeoutError:
+        except TimeoutError as error:
+            if isinstance(error.__cause__, RemoteError):
+                raise
             raise TimeoutError(
                 f"{promise_id!r} was not settled within {timeout:g} s; it goes on: "
                 f"resonate-amqp promises get {promise_id}"

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import click
 
-from resonate_amqp.cli.output import exit_code_of, fail
+from resonate_amqp.cli.output import exit_code_of, fail, text_of
 
 NOUNS = {
     "call": "resonate_amqp.cli.call",
@@ -22,6 +22,8 @@ NOUNS = {
 
 
 class Nouns(click.Group):
+    """The commands by name; a module is imported when its command is looked up."""
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return sorted(NOUNS)
 
@@ -55,5 +57,5 @@ def main(arguments: Sequence[str] | None = None) -> None:
         code = exit_code_of(error)
         if code is None:
             raise
-        fail(str(error))
+        fail(text_of(error))
         sys.exit(code)

@@ -52,7 +52,13 @@ def broker(command: Callable[..., Any]) -> Callable[..., Any]:
 def logs(command: Callable[..., Any]) -> Callable[..., Any]:
     """`--log-level` and `--log-json` of programs that run on."""
 
-    @click.option("--log-level", default="info", show_default=True, metavar="LEVEL")
+    @click.option(
+        "--log-level",
+        default="info",
+        show_default=True,
+        metavar="LEVEL",
+        help="Log this and what is worse: debug, info, warning, error or critical.",
+    )
     @click.option("--log-json", is_flag=True, help="Log one JSON object a line.")
     @functools.wraps(command)
     def logging(*args: Any, log_level: str, log_json: bool, **kwargs: Any) -> Any:

@@ -28,6 +28,8 @@ OK, FAILED, USAGE, REJECTED, TIMEOUT, UNREACHABLE = 0, 1, 2, 3, 4, 69
 
 def exit_code_of(error: BaseException) -> int | None:
     """The exit code an error stands for; None for a defect of ours."""
+    if isinstance(error.__cause__, RemoteError):
+        return REJECTED
     match error:
         case TimedOut() | TimeoutError():
             return TIMEOUT
@@ -45,11 +47,18 @@ def exit_code_of(error: BaseException) -> int | None:
             return None
 
 
+def text_of(error: BaseException) -> str:
+    """What is said of an error; one that was raised elsewhere is named with its type."""
+    return str(error.__cause__ if isinstance(error.__cause__, RemoteError) else error)
+
+
 def fail(text: str) -> None:
+    """Print an error to standard error."""
     click.echo(f"error: {text}", err=True)
 
 
 def show_json(value: Any) -> None:
+    """Print a value as indented JSON."""
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 

@@ -63,6 +63,7 @@ def run(state: Overlay, group: Group, now: int) -> tuple[Response, ...]:
 
 
 def transition(state: Overlay, request: Request, now: int, group: str) -> Response:
+    """Answer one request of the group `group` at `now`, writing to the overlay."""
     match request:
         case PromiseGet():
             return promises.get(state, request, now)

@@ -27,6 +27,8 @@ SHARDS = 64
 
 
 class PromiseState(StrEnum):
+    """States of a promise, in the spelling of the wire; every one but pending is final."""
+
     PENDING = "pending"
     RESOLVED = "resolved"
     REJECTED = "rejected"
@@ -35,6 +37,8 @@ class PromiseState(StrEnum):
 
 
 class TaskState(StrEnum):
+    """States of a task; the admissible edges are TASK_EDGES."""
+
     PENDING = "pending"
     ACQUIRED = "acquired"
     SUSPENDED = "suspended"

@@ -28,6 +28,7 @@ LONGEST_INSTANT = 19
 
 
 def get(state: Overlay, request: PromiseGet, now: int) -> Response:
+    """The promise as it stands at `now`; 404 when there is none."""
     promise = live(state, request.id, now)
     return absent(request.id) if promise is None else Response(status=200, promise=promise)
 
@@ -205,6 +206,7 @@ def pend(state: Overlay, task: Task, target: str, now: int, delay: int = 0) -> T
 
 
 def offer_if_due(state: Overlay, task: Task, target: str, now: int) -> Task:
+    """The task with its outbox row written, or as it is when its time has not come."""
     if task.retry_at is None or task.retry_at > now:
         return task
     state.offer(task, target)
@@ -217,10 +219,12 @@ def joined(names: tuple[str, ...], name: str) -> tuple[str, ...]:
 
 
 def absent(promise_id: str) -> Response:
+    """404, naming the promise."""
     return Response(status=404, error=f"promise {promise_id!r} does not exist")
 
 
 def internal(promise: Promise) -> Response:
+    """422: nothing but the task that created the promise may wait for it."""
     return Response(
         status=422,
         error=f"promise {promise.id!r} is settled by the task that created it alone; "

@@ -16,12 +16,16 @@ from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Task, Value
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseGet:
+    """Read a promise."""
+
     kind: ClassVar[str] = "promise.get"
     id: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseCreate:
+    """Create a promise due at `timeout_at` (epoch ms), and a task if its tags name a target."""
+
     kind: ClassVar[str] = "promise.create"
     id: str
     timeout_at: int
@@ -31,6 +35,8 @@ class PromiseCreate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseSettle:
+    """Settle a promise: resolved, rejected or rejected_canceled."""
+
     kind: ClassVar[str] = "promise.settle"
     id: str
     state: PromiseState
@@ -39,6 +45,8 @@ class PromiseSettle:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseRegisterCallback:
+    """Resume the task `awaiter` when `awaited` is settled."""
+
     kind: ClassVar[str] = "promise.register_callback"
     awaited: str
     awaiter: str
@@ -46,6 +54,8 @@ class PromiseRegisterCallback:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseRegisterListener:
+    """Send `awaited` to `address`, a reply queue, when it is settled."""
+
     kind: ClassVar[str] = "promise.register_listener"
     awaited: str
     address: str
@@ -53,6 +63,8 @@ class PromiseRegisterListener:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskGet:
+    """Read a task and its promise."""
+
     kind: ClassVar[str] = "task.get"
     id: str
 
@@ -118,6 +130,8 @@ class TaskHeartbeat:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskSuspend:
+    """Give the lease up until one of `awaited` is settled."""
+
     kind: ClassVar[str] = "task.suspend"
     id: str
     version: int
@@ -127,6 +141,8 @@ class TaskSuspend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskFulfill:
+    """Settle the task's own promise as its holder."""
+
     kind: ClassVar[str] = "task.fulfill"
     id: str
     version: int
@@ -147,6 +163,8 @@ class TaskRelease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskHalt:
+    """Stop a task, for a reason, until somebody continues it."""
+
     kind: ClassVar[str] = "task.halt"
     id: str
     reason: str = ""
@@ -154,6 +172,8 @@ class TaskHalt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskContinue:
+    """Offer a halted task again."""
+
     kind: ClassVar[str] = "task.continue"
     id: str
 

@@ -30,6 +30,7 @@ from resonate_amqp.core.requests import (
 
 
 def get(state: Overlay, request: TaskGet, now: int) -> Response:
+    """The task and its promise; 404 when there is none."""
     promise = promises.live(state, request.id, now)
     task = state.task(request.id)
     if task is None:
@@ -181,6 +182,7 @@ def fulfill(state: Overlay, request: TaskFulfill, now: int, group: str) -> Respo
 
 
 def release(state: Overlay, request: TaskRelease, now: int) -> Response:
+    """Give the lease up; the task is pending again and offered after the delay."""
     repeated = _repeated(state, request, now)
     if repeated is not None:
         return repeated
@@ -233,6 +235,7 @@ def resume(state: Overlay, request: TaskContinue, now: int) -> Response:
 
 
 def halted(state: Overlay, task: Task, reason: str) -> Task:
+    """The task, halted: it holds no lease and no outbox row."""
     state.withdraw(task.id)
     task = promises.cleared(task, TaskState.HALTED, last_holder="", reason=reason)
     state.put_task(task)

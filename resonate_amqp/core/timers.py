@@ -15,6 +15,8 @@ from resonate_amqp.core.model import Promise, Task, TaskState
 
 
 class TimerKind(StrEnum):
+    """What is due: a promise's deadline, a lease's end, or a pending task's offer."""
+
     DEADLINE = "deadline"
     LEASE = "lease"
     RETRY = "retry"

@@ -69,6 +69,7 @@ def connect(url: str) -> Connection:
 
 
 def unavailable(url: str, error: Exception) -> LedgerUnavailable:
+    """LedgerUnavailable for a driver's error, naming the database and what to check."""
     reason = getattr(error, "orig", None) or error
     return LedgerUnavailable(
         f"ledger {shown(url)} cannot be used: {str(reason).strip().splitlines()[0]}; "

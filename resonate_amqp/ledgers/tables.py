@@ -60,6 +60,8 @@ class Shard(Base, table=True):
 
 
 class PromiseRow(Base, table=True):
+    """A promise; `param_*` and `value_*` are what was asked and answered."""
+
     __tablename__ = "promises"
     __table_args__ = (
         Index("ix_promises_origin", "origin", "created_at"),
@@ -97,6 +99,8 @@ class PromiseRow(Base, table=True):
 
 
 class TaskRow(Base, table=True):
+    """A task; times are epoch ms, `ttl` is ms."""
+
     __tablename__ = "tasks"
     __table_args__ = (
         Index("ix_tasks_state", "state", "acquired_at"),
@@ -177,10 +181,12 @@ _names = msgspec.json.Decoder(list[str]).decode
 
 
 def json_text(value: Mapping[str, str] | tuple[str, ...]) -> str:
+    """A small mapping or tuple as JSON text."""
     return _encode(value).decode() if value else ("{}" if isinstance(value, Mapping) else "[]")
 
 
 def promise_row(promise: Promise) -> dict[str, Any]:
+    """Every column of a promise, relations apart."""
     tags = promise.tags
     return {
         "id": promise.id,
@@ -215,6 +221,7 @@ def outcome_row(promise: Promise) -> dict[str, Any]:
 def promise_of(
     row: RowMapping, callbacks: tuple[str, ...] = (), listeners: tuple[str, ...] = ()
 ) -> Promise:
+    """The promise a row holds, with its relations."""
     return Promise(
         id=row["id"],
         state=PromiseState(row["state"]),
@@ -249,6 +256,7 @@ TASK_FIELDS = (
 
 
 def task_row(task: Task) -> dict[str, Any]:
+    """Every column of a task."""
     row: dict[str, Any] = {name: getattr(task, name) for name in TASK_FIELDS}
     row["id"] = task.id
     row["shard"] = shard_of(task.id)
@@ -258,6 +266,7 @@ def task_row(task: Task) -> dict[str, Any]:
 
 
 def task_of(row: RowMapping, prefix: str = "") -> Task:
+    """The task a row holds; its columns may be prefixed."""
     fields = {name: row[prefix + name] for name in TASK_FIELDS}
     return Task(
         id=row[prefix + "id"],
@@ -268,6 +277,7 @@ def task_of(row: RowMapping, prefix: str = "") -> Task:
 
 
 def shard_rows(queues: int = 1) -> list[dict[str, int]]:
+    """Which queue keeps which shard when there are so many queues."""
     return [{"shard": shard, "queue": shard % queues} for shard in range(SHARDS)]
 
 

@@ -263,7 +263,11 @@ class Resonate:
             if self._node is None or self._node[0] != os.getpid():
                 self._node = (os.getpid(), self._join())
                 atexit.register(self.stop)
-            return self._node[1]
+            node = self._node[1]
+            if self._own_system is not None and len(self._registry):
+                # What was registered after the first request is to be served as well.
+                node.start()
+            return node
 
     def _join(self) -> Node:
         settings = self.settings
@@ -279,7 +283,7 @@ class Resonate:
                     settings.ledger or None, serves_every_group=settings.group
                 )
             broker = system.connect()
-        node = Node(
+        return Node(
             broker,
             self._registry,
             settings,
@@ -288,9 +292,6 @@ class Resonate:
             self._telemetry,
             NoFailpoints(),
         )
-        if system is not None and system is self._own_system and len(self._registry):
-            node.start()
-        return node
 
     def _call(self, node: Node, request: Request, create: PromiseCreate) -> Handle[Any]:
         settled: Future[Promise] = Future()

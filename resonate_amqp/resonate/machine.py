@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import secrets
 import threading
@@ -25,10 +26,14 @@ class SystemClock:
 
 
 class SystemRandom:
-    """The machine's randomness; satisfies the port `Random`."""
+    """Tokens nobody else draws: a random prefix of its own, and a count; satisfies `Random`."""
+
+    def __init__(self) -> None:
+        self._prefix = secrets.token_hex(8)
+        self._count = itertools.count(1)
 
     def token(self) -> str:
-        return secrets.token_hex(8)
+        return f"{self._prefix}{next(self._count):x}"
 
 
 class NoFailpoints:

@@ -64,6 +64,8 @@ Ended = Callable[["Body", Ending], None]
 
 
 class Body:
+    """One task while this process holds its lease; `ended` is told how it left."""
+
     def __init__(
         self,
         held: Held,
@@ -73,6 +75,7 @@ class Body:
         leaves: Leaves,
         telemetry: Telemetry,
         failpoints: Failpoints,
+        touched: Callable[[Body], None],
         ended: Ended,
     ) -> None:
         self.held = held
@@ -85,6 +88,7 @@ class Body:
         self._leaves = leaves
         self._telemetry = telemetry
         self._failpoints = failpoints
+        self._touched = touched
         self._ended = ended
         self._wants: list[Want] = []
         self._group = ""
@@ -103,6 +107,7 @@ class Body:
         """Run the body on what is recorded."""
         self._failpoints.reach("body.start")
         self._replay.start(preload, complete, self._session.now())
+        self._touched(self)
 
     def flush(self) -> None:
         """Send what the replay wants, unless a group of this task is still unanswered."""
@@ -223,6 +228,7 @@ class Body:
             if not self._going():
                 return
         self._wants[:0] = sent[len(reply.responses) :]
+        self._touched(self)
 
     def _known(self, promise: Promise, now: int) -> None:
         if not promise.pending and promise.id in self._listening:
@@ -262,6 +268,7 @@ class Body:
                 self._known(promise, self._session.now())
             for heard in late:
                 self._heard(heard)
+            self._touched(self)
         else:
             log.info("%s could not be suspended: %s", self.id, response.error)
             self._end(Ending.LOST)
@@ -272,6 +279,7 @@ class Body:
         if self._suspending:
             self._late.append(outcome)
             return
+        self._touched(self)
         if isinstance(outcome, ResonateError):
             for promise_id in self._listening & self._replay.waits_for():
                 self._replay.refused(promise_id, outcome, self._session.now())
@@ -285,6 +293,7 @@ class Body:
             if not self._over:
                 now = self._session.now()
                 self._replay.leaf_done(promise_id, value, error, context, now)
+                self._touched(self)
 
         return done
 

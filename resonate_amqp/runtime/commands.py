@@ -19,6 +19,8 @@ Seconds = float | timedelta
 
 
 class Mode(StrEnum):
+    """How a function is called: remote or local, waited for or not, or detached."""
+
     RFC = "rfc"
     RFI = "rfi"
     LFC = "lfc"

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 
 class DeadLetters:
+    """Deliveries whose copy the broker has not confirmed yet."""
+
     def __init__(self, broker: Broker) -> None:
         self._broker = broker
         self._tokens = itertools.count(1)

@@ -66,7 +66,7 @@ class ThreadExecutor:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             threading.Thread(
-                target=self._loop.run_forever, name="resonate-async-leaves", daemon=True
+                target=_turn, args=(self._loop,), name="resonate-async-leaves", daemon=True
             ).start()
 
         async def run() -> None:
@@ -78,3 +78,15 @@ class ThreadExecutor:
                 done(value, None)
 
         asyncio.run_coroutine_threadsafe(run(), self._loop)
+
+
+def _turn(loop: asyncio.AbstractEventLoop) -> None:
+    """Run a loop until it is stopped; what is unfinished then is canceled."""
+    asyncio.set_event_loop(loop)
+    try:
+        loop.run_forever()
+        for task in asyncio.all_tasks(loop):
+            task.cancel()
+        loop.run_until_complete(asyncio.sleep(0))
+    finally:
+        loop.close()

@@ -38,7 +38,14 @@ class Handle(Generic[T]):
         Raises TimeoutError after `timeout`; the execution goes on and may be waited for again.
         """
         if timeout is not None:
-            return cast(T, result_of(self._settled.result(timeout)))
+            try:
+                settled = self._settled.result(timeout)
+            except TimeoutError:
+                raise TimeoutError(
+                    f"promise {self.id!r} was not settled within {timeout:g} s; it goes on, and "
+                    "may be waited for again"
+                ) from None
+            return cast(T, result_of(settled))
         try:
             promise = self._settled.result((self._left_ms + LATE_MS) / 1000)
         except TimeoutError:

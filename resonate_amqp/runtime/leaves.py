@@ -31,6 +31,8 @@ class Attempts:
 
 
 class Leaves:
+    """Runs leaves on an executor; their ends come back to the loop."""
+
     def __init__(
         self, session: Session, executor: Executor, dependencies: Mapping[str, Any]
     ) -> None:

@@ -33,6 +33,8 @@ class _Listened:
 
 
 class Listeners:
+    """Promise ids, who here waits for each, and when to ask again."""
+
     def __init__(self, calls: Calls, clock: Clock, alarms: Alarms) -> None:
         self._calls = calls
         self._clock = clock

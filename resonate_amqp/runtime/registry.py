@@ -23,17 +23,16 @@ class Registered:
     retry: RetryPolicy
     workflow: bool
     is_async: bool
+    signature: inspect.Signature | None
 
     def check(self, args: list[Any], kwargs: dict[str, Any]) -> None:
         """Raise TypeError, naming the function, when it cannot take these arguments."""
-        try:
-            signature = inspect.signature(self.func)
-        except (TypeError, ValueError):
+        if self.signature is None:
             return
         try:
-            signature.bind(None, *args, **kwargs)
+            self.signature.bind(None, *args, **kwargs)
         except TypeError as error:
-            raise TypeError(f"{self.name}{signature}: {error}") from None
+            raise TypeError(f"{self.name}{self.signature}: {error}") from None
 
 
 class Registry:
@@ -101,10 +100,19 @@ def described(
         retry=retry or Never(),
         workflow=inspect.isgeneratorfunction(func),
         is_async=inspect.iscoroutinefunction(func),
+        signature=_signature(func),
     )
 
 
+def _signature(func: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(func)
+    except (TypeError, ValueError):
+        return None
+
+
 def unknown(name: str, known: list[str]) -> UnknownFunction:
+    """The error for a name that is registered nowhere the caller can see."""
     listed = ", ".join(known) or "none"
     return UnknownFunction(
         f"function {name!r} is not registered here (registered: {listed}); "

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Generator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState
@@ -19,8 +19,9 @@ from resonate_amqp.errors import NotDurable, ResonateError, UsageError
 from resonate_amqp.runtime.children import Family, create_of, difference, local_function
 from resonate_amqp.runtime.commands import Command, External, Invoke, Mode, Promised, Sleep
 from resonate_amqp.runtime.context import Context, Info
+from resonate_amqp.runtime.outcomes import outcome_of, verdict_of
 from resonate_amqp.runtime.registry import Registered
-from resonate_amqp.wire.codec import Call, decode_call, encode, encode_error, result_of
+from resonate_amqp.wire.codec import Call, decode_call
 
 log = logging.getLogger(__name__)
 
@@ -148,7 +149,7 @@ class Replay:
         """A leaf ended for good; a value that cannot be recorded is an error as well."""
         self._leaves.discard(promise_id)
         wanted = len(self._wants)
-        settle = _verdict(promise_id, value, error)
+        settle = verdict_of(promise_id, value, error)
         if settle.state is PromiseState.RESOLVED:
             settle = self._dispatch_unissued(context, settle, now)
         if promise_id == self._root.id:
@@ -187,7 +188,7 @@ class Replay:
             function.check(call.args, call.kwargs)
             body = function.func(context, *call.args, **call.kwargs)
         except Exception as error:  # whatever the user's function raises is its outcome
-            self._settle_frame(promise_id, _verdict(promise_id, None, error))
+            self._settle_frame(promise_id, verdict_of(promise_id, None, error))
             return
         frame = _Frame(promise_id, body, context, timeout_at)
         self._frames[promise_id] = frame
@@ -200,10 +201,10 @@ class Replay:
                 body = frame.body
                 command = body.send(value) if error is None else body.throw(error)
             except StopIteration as stop:
-                self._returned(frame, _verdict(frame.id, stop.value, None), now)
+                self._returned(frame, verdict_of(frame.id, stop.value, None), now)
                 return
             except BaseException as raised:  # whatever the body raises is its outcome
-                self._returned(frame, _verdict(frame.id, None, raised), now)
+                self._returned(frame, verdict_of(frame.id, None, raised), now)
                 return
             value, error = None, None
             try:
@@ -221,7 +222,7 @@ class Replay:
                     return
                 else:
                     frame.attached.pop(answer.id, None)
-                    value, error = _outcome(known)
+                    value, error = outcome_of(known)
             else:
                 value = answer
 
@@ -252,7 +253,7 @@ class Replay:
             return
         function = local_function(self._family, command)
         if command.retry_policy is not None:
-            function = _with_policy(function, command)
+            function = replace(function, retry=command.retry_policy)
         call = decode_call(create.param)
 
         def run(now: int) -> None:
@@ -301,7 +302,7 @@ class Replay:
             frame.attached.pop(promise.id, None)
             if frame.waiting == promise.id:
                 frame.waiting = None
-                self._advance(frame, *_outcome(promise), now)
+                self._advance(frame, *outcome_of(promise), now)
             elif frame.verdict is not None and attached:
                 self._log_failure(frame, promise)
                 self._complete_if_alone(frame, now)
@@ -348,7 +349,7 @@ class Replay:
                 try:
                     create = create_of(self._family, context.id, 0, command, now)
                 except UsageError as error:
-                    return _verdict(verdict.id, None, error)
+                    return verdict_of(verdict.id, None, error)
                 self._wants.append(create)
                 log.debug("%s dispatched %s, which it never yielded", context.id, command.id)
         return verdict
@@ -378,33 +379,3 @@ class Replay:
 @dataclass(frozen=True, slots=True)
 class _Wait:
     id: str
-
-
-def _outcome(promise: Promise) -> tuple[Any, BaseException | None]:
-    try:
-        return result_of(promise), None
-    except Exception as error:  # every outcome but a value is raised in the body
-        return None, error
-
-
-def _verdict(promise_id: str, value: Any, error: BaseException | None) -> PromiseSettle:
-    if error is None:
-        try:
-            recorded = encode(value, "result")
-            return PromiseSettle(id=promise_id, state=PromiseState.RESOLVED, value=recorded)
-        except UsageError as refusal:
-            error = refusal
-    rejected = encode_error(error)
-    return PromiseSettle(id=promise_id, state=PromiseState.REJECTED, value=rejected)
-
-
-def _with_policy(function: Registered, command: Invoke) -> Registered:
-    assert command.retry_policy is not None
-    return Registered(
-        name=function.name,
-        version=function.version,
-        func=function.func,
-        retry=command.retry_policy,
-        workflow=function.workflow,
-        is_async=function.is_async,
-    )

@@ -27,7 +27,7 @@ from resonate_amqp.ports import (
     Refused,
     Unconfirmed,
 )
-from resonate_amqp.runtime.alarms import Alarms
+from resonate_amqp.runtime.alarms import Alarm, Alarms
 from resonate_amqp.runtime.calls import Calls, Trouble
 from resonate_amqp.runtime.listeners import Listeners
 from resonate_amqp.wire.envelope import decode_replies
@@ -37,6 +37,7 @@ log = logging.getLogger(__name__)
 
 IDLE_MS = 1_000
 CONSUME_AGAIN_MS = 1_000
+REROUTE_MS = 500
 
 
 class Consumer(Protocol):
@@ -50,6 +51,8 @@ class Consumer(Protocol):
 
 
 class Session:
+    """Every method but `post` is called from the thread that polls the broker."""
+
     def __init__(
         self, broker: Broker, clock: Clock, random: Random, *, group: str, pid: str
     ) -> None:
@@ -67,6 +70,8 @@ class Session:
         self._reply_queue: Queue | None = None
         self._epoch = 0
         self._ledger_ahead_ms = 0
+        self._rerouting = Alarm(lambda: None)
+        self._rerouting.cancel()
 
     def attach(self, consumer: Consumer) -> None:
         self._consumer = consumer
@@ -82,8 +87,9 @@ class Session:
         """The ledger's time (epoch ms) as far as its last message tells."""
         return self.clock.now() + self._ledger_ahead_ms
 
-    def later(self, delay_ms: int, action: Callable[[], None]) -> None:
-        self.alarms.at(self.clock.monotonic() + delay_ms, action)
+    def later(self, delay_ms: int, action: Callable[[], None]) -> Alarm:
+        """Do something on the session's thread after a delay."""
+        return self.alarms.at(self.clock.monotonic() + delay_ms, action)
 
     def turn(self, events: Sequence[Event]) -> None:
         """Take in what happened, do what is due, then send everything there is to send."""
@@ -128,6 +134,8 @@ class Session:
                     self.calls.repeat_all()
             case Unconfirmed(unroutable=unroutable) if unroutable:
                 self.calls.trouble.unroutable = f"not routable: {unroutable}"
+                if not self._rerouting.pending:
+                    self._rerouting = self.later(REROUTE_MS, self.calls.repeat_all)
             case Refused(queue=queue, reason=reason):
                 log.error("the broker refuses %s: %s", queue, reason)
             case Delivery() | Consuming() | ConsumerLost() | Confirmed() | Unconfirmed():

@@ -13,12 +13,10 @@ from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.core.requests import (
-    Lease,
     PromiseSettle,
     Response,
     TaskAcquire,
     TaskFulfill,
-    TaskHeartbeat,
     TaskRelease,
     Verdict,
 )
@@ -34,10 +32,12 @@ from resonate_amqp.ports import (
     Telemetry,
     Unconfirmed,
 )
+from resonate_amqp.runtime.alarms import Alarm
 from resonate_amqp.runtime.body import Body, Ending, Held
 from resonate_amqp.runtime.children import Family
 from resonate_amqp.runtime.deadletters import DeadLetters
 from resonate_amqp.runtime.leaves import Leaves
+from resonate_amqp.runtime.refresh import Refresh
 from resonate_amqp.runtime.registry import Registered, Registry
 from resonate_amqp.runtime.replay import Replay
 from resonate_amqp.runtime.session import Session
@@ -50,7 +50,6 @@ from resonate_amqp.wire.topology import target_queue
 log = logging.getLogger(__name__)
 
 TTL_LEASE_MS = 60_000
-TTL_REFRESH_MS = 20_000
 RETURN_FIRST_MS = 1_000
 RETURN_LONGEST_MS = 30_000
 UNKNOWN_LONGEST_MS = 60_000
@@ -88,8 +87,11 @@ class Worker:
         self._slots = Slots(settings.prefetch, session.clock)
         self._dead = DeadLetters(session.broker)
         self._consuming = False
-        self._heartbeat = ""
-        self._heartbeat_armed = False
+        self._refresh = Refresh(session, self._bodies, settings.refresh)
+        self._touched: dict[str, Body] = {}
+        self._delivered = 0
+        self._recheck = Alarm(_nothing)
+        self._recheck.cancel()
         session.attach(self)
 
     def start(self) -> None:
@@ -100,11 +102,12 @@ class Worker:
 
     def stop_taking(self) -> None:
         """Take no more, and park whatever can be parked."""
+        log.info("no more tasks are taken; %d bodies are left", len(self._bodies))
         self._consuming = False
         for queue in self._queues:
             self._session.broker.cancel(queue.name)
         for body in list(self._bodies.values()):
-            body.park()
+            self._watch(body)
 
     def give_up(self) -> None:
         """Release the TTL leases; deliveries go back with the connection."""
@@ -132,17 +135,19 @@ class Worker:
                 pass
 
     def flush(self) -> None:
-        for body in list(self._bodies.values()):
-            body.flush()
-        self._park_the_patient()
-        in_use = len(self._acquiring) + len(self._kept)
-        in_use += sum(body.held.delivery is not None for body in self._bodies.values())
-        to_free = self._slots.to_free(in_use)
+        """Let every body that learned something go on, then make room if it is needed."""
+        while self._touched:
+            holder, body = self._touched.popitem()
+            if holder in self._bodies:
+                body.flush()
+                self._watch(body)
+        in_use = len(self._acquiring) + len(self._kept) + self._delivered
+        to_free = self._slots.to_free(in_use, self._leaving)
         if to_free:
             self._park_longest_waiting(to_free)
         recheck_ms = self._slots.recheck_ms()
-        if recheck_ms is not None:
-            self._session.later(recheck_ms, _nothing)
+        if recheck_ms is not None and not self._recheck.pending:
+            self._recheck = self._session.later(recheck_ms, _nothing)
 
     def adopt(self, promise: Promise, version: int, holder: str, response: Response) -> None:
         """Run a task that this process created and acquired under a TTL lease."""
@@ -154,6 +159,9 @@ class Worker:
 
     def _offered(self, delivery: Delivery) -> None:
         self._failpoints.reach("execute.delivered")
+        if not self._consuming:
+            self._session.broker.give_back(delivery)
+            return
         try:
             message = decode_execute(delivery.body)
         except Malformed as error:
@@ -184,7 +192,10 @@ class Worker:
         if response.ok and response.task is not None:
             self._returning.pop(message.promise.id, None)
             held = Held(message.promise, response.task.version, holder, delivery)
-            self._run(held, response)
+            if self._consuming:
+                self._run(held, response)
+            else:
+                self._settle_unrun(held, _released(held, 0))
         elif response.verdict is Verdict.RETURN or response.status == 500:
             self._return_later(message.promise.id, delivery)
         else:
@@ -217,11 +228,13 @@ class Worker:
             self._leaves,
             self._telemetry,
             self._failpoints,
+            self._touch,
             self._ended,
         )
         self._bodies[held.holder] = body
+        self._delivered += held.delivery is not None
         self._started[held.holder] = self._session.clock.monotonic()
-        self._arm_heartbeat()
+        self._refresh.arm()
         return body
 
     def _release_unknown(self, held: Held, name: str, version: int) -> None:
@@ -238,10 +251,7 @@ class Worker:
             ", ".join(self._registry.names()) or "none",
             delay_ms,
         )
-        release = TaskRelease(
-            id=held.promise.id, version=held.version, holder=held.holder, delay=delay_ms
-        )
-        self._settle_unrun(held, release)
+        self._settle_unrun(held, _released(held, delay_ms))
 
     def _reject(self, held: Held, error: Encoding) -> None:
         """Nobody can read the call: its promise is rejected with the reason."""
@@ -266,9 +276,16 @@ class Worker:
 
         self._session.calls.send([step], answered, about=held.promise.id)
 
+    def _leaving(self) -> int:
+        return sum(body.finishing for body in self._bodies.values())
+
+    def _touch(self, body: Body) -> None:
+        self._touched[body.held.holder] = body
+
     def _ended(self, body: Body, ending: Ending) -> None:
         """A body has left: its outcome is recorded or void, so its delivery can go."""
         self._bodies.pop(body.held.holder, None)
+        self._delivered -= body.held.delivery is not None
         started = self._started.pop(body.held.holder)
         duration_ms = self._session.clock.monotonic() - started
         self._telemetry.finished(body.id, body.function, ending.value, duration_ms)
@@ -305,18 +322,25 @@ class Worker:
 
         self._session.later(wait_ms, give_back)
 
-    def _park_the_patient(self) -> None:
-        """Suspend what has waited for `park_after`; without a delivery, only if we consume."""
-        now = self._session.clock.monotonic()
-        longest_ms = round(self._settings.park_after * 1000)
-        for body in list(self._bodies.values()):
-            if body.waiting_since is None or (body.held.delivery is None and not self._consuming):
-                continue
-            if not self._consuming or now - body.waiting_since >= longest_ms:
-                body.park()
-            elif not body.watched:
-                body.watched = True
-                self._session.later(longest_ms - (now - body.waiting_since), _nothing)
+    def _watch(self, body: Body) -> None:
+        """Park a body that waits for longer than `park_after`; at once while stopping.
+
+        A body without a delivery is parked only if we consume what would resume it.
+        """
+        if body.waiting_since is None or not (self._consuming or body.held.delivery):
+            return
+        left_ms = body.waiting_since + round(self._settings.park_after * 1000)
+        left_ms -= self._session.clock.monotonic()
+        if left_ms <= 0 or not self._consuming:
+            body.park()
+        elif not body.watched:
+            body.watched = True
+            self._session.later(left_ms, lambda: self._look_again(body))
+
+    def _look_again(self, body: Body) -> None:
+        body.watched = False
+        if body.held.holder in self._bodies:
+            self._watch(body)
 
     def _park_longest_waiting(self, most: int) -> None:
         waiting = [
@@ -328,37 +352,9 @@ class Worker:
         for body in waiting[:most]:
             body.park()
 
-    def _arm_heartbeat(self) -> None:
-        if self._heartbeat_armed or not self._bodies:
-            return
-        self._heartbeat_armed = True
-        by_ttl = any(body.held.delivery is None for body in self._bodies.values())
-        every_ms = round(self._settings.refresh * 1000)
-        self._session.later(min(every_ms, TTL_REFRESH_MS) if by_ttl else every_ms, self._beat)
 
-    def _beat(self) -> None:
-        """Refresh every lease with one request; what the ledger calls lost is dropped."""
-        self._heartbeat_armed = False
-        if self._heartbeat:
-            self._session.calls.drop(self._heartbeat)
-            self._heartbeat = ""
-        leases = tuple(
-            Lease(id=body.id, version=body.held.version, holder=body.held.holder)
-            for body in self._bodies.values()
-        )
-        if leases:
-            step = TaskHeartbeat(pid=self._session.pid, tasks=leases)
-            self._heartbeat = self._session.calls.send([step], self._beaten, about=leases[0].id)
-        self._arm_heartbeat()
-
-    def _beaten(self, reply: Reply | ResonateError) -> None:
-        self._heartbeat = ""
-        if isinstance(reply, ResonateError):
-            return
-        lost = set(reply.responses[0].lost)
-        for body in list(self._bodies.values()):
-            if body.id in lost and not body.finishing:
-                body.drop()
+def _released(held: Held, delay_ms: int) -> TaskRelease:
+    return TaskRelease(id=held.promise.id, version=held.version, holder=held.holder, delay=delay_ms)
 
 
 def _nothing() -> None:

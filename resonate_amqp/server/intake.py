@@ -34,6 +34,8 @@ class Load:
 
 
 class Intake:
+    """Deliveries that wait for the next transaction."""
+
     def __init__(self) -> None:
         self._waiting: deque[Delivery] = deque()
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from resonate_amqp.core.requests import OriginGet, Response
@@ -231,7 +232,8 @@ class LedgerService:
         except Exception:
             log.exception("a batch of %d groups failed; running them one by one", len(asked))
             self._outbox.give_back(confirmed)
-            self._watch.add(timers)
+            later = self._time() + RETRY_EVERY_MS
+            self._watch.add(replace(timer, at=later) for timer in timers)
             if not self._one_by_one(load, asked):
                 return
         self._finish(load)

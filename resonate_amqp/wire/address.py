@@ -26,6 +26,7 @@ _FORMS = "poll://any@GROUP, poll://uni@GROUP/PID, poll://GROUP or GROUP"
 
 
 def ledger_queue(number: int) -> str:
+    """The queue of the ledger with this number."""
     return f"resonate.ledger.{number}"
 
 
@@ -35,22 +36,27 @@ def shard_key(promise_id: str) -> str:
 
 
 def shard_keys() -> list[str]:
+    """Every routing key under which requests are published."""
     return [f"{shard:02x}" for shard in range(SHARDS)]
 
 
 def any_queue(group: str) -> str:
+    """The queue that all workers of a group share."""
     return f"resonate.any.{group}"
 
 
 def uni_queue(group: str, pid: str) -> str:
+    """The queue of one process of a group."""
     return f"resonate.uni.{group}.{pid}"
 
 
 def reply_queue(group: str, pid: str, epoch: str) -> str:
+    """The reply queue of one process's consuming connection."""
     return f"resonate.reply.{group}.{pid}.{epoch}"
 
 
 def is_reply_queue(name: str) -> bool:
+    """Whether a name may be an address of a listener."""
     return name.startswith(REPLY_PREFIX) and len(name.encode()) <= 255
 
 

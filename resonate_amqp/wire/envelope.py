@@ -121,11 +121,13 @@ def encode_reply(group: Group, responses: Sequence[Response], tree: Tree | None)
 
 
 def encode_bad_reply(group_id: str, kind: str, status: int, error: str) -> bytes:
+    """The answer to a group that could not be read or applied."""
     result = write_response(kind, Response(status=status, error=error))
     return _encode({"id": group_id, "results": [result]})
 
 
 def encode_unblock(promise: Promise) -> bytes:
+    """A settled promise, for a listener's address."""
     return _encode({"kind": "unblock", "head": {}, "data": {"promise": write_promise(promise)}})
 
 
@@ -157,6 +159,7 @@ def _read_replies(outer: Fields) -> Replies:
 
 
 def encode_execute(message: ExecuteMessage) -> bytes:
+    """The offer of one task, a message of its own."""
     promise = message.promise
     data: dict[str, Any] = {
         "task": {"id": promise.id, "version": message.version},

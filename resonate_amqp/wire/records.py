@@ -34,6 +34,7 @@ def write_promise(promise: Promise) -> dict[str, Any]:
 
 
 def read_promise(record: dict[str, Any]) -> Promise:
+    """The promise a record holds."""
     return Promise(
         id=record["id"],
         state=PromiseState(record["state"]),
@@ -82,6 +83,7 @@ def write_task(task: Task) -> dict[str, Any]:
 
 
 def read_task(record: dict[str, Any]) -> Task:
+    """The task a record holds, as far as the wire tells."""
     return Task(
         id=record["id"],
         state=TaskState(record["state"]),
@@ -95,6 +97,7 @@ def read_task(record: dict[str, Any]) -> Task:
 
 
 def write_response(kind: str, response: Response) -> dict[str, Any]:
+    """A response to a request of this kind; absent parts are left out."""
     data: dict[str, Any] = {}
     if response.promise is not None:
         data["promise"] = write_promise(response.promise)
@@ -115,6 +118,7 @@ def write_response(kind: str, response: Response) -> dict[str, Any]:
 
 
 def read_response(record: dict[str, Any]) -> Response:
+    """The response a record holds."""
     data = record["data"]
     return Response(
         status=record["head"]["status"],
@@ -139,6 +143,7 @@ def write_tree(tree: list[tuple[Promise, Task | None]]) -> dict[str, Any]:
 
 
 def read_tree(record: dict[str, Any]) -> list[tuple[Promise, Task | None]]:
+    """The promises and tasks an answer to `origin.get` holds."""
     return [
         (read_promise(node["promise"]), read_task(node["task"]) if "task" in node else None)
         for node in record["data"]["tree"]

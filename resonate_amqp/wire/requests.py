@@ -47,6 +47,7 @@ def write_request(request: Request | OriginGet) -> dict[str, Any]:
 
 
 def write_value(value: Value) -> dict[str, Any]:
+    """A value's JSON object; empty for an empty value."""
     if not value.data and not value.headers:
         return {}
     return {"headers": dict(value.headers), "data": value.data}

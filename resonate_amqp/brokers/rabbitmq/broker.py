@@ -43,6 +43,8 @@ class RabbitBroker:
 
     def __init__(self, urls: str, *, heartbeat_s: int = 15, name: str = "resonate_amqp") -> None:
         self.shown = shown(urls)
+        consuming = parameters(urls, heartbeat_s=heartbeat_s, name=f"{name} consume")
+        publishing = parameters(urls, heartbeat_s=heartbeat_s, name=f"{name} publish")
         self._loop = IOLoop()
         self._loop.activate_poller()
         self._events: deque[Event] = deque()
@@ -52,8 +54,6 @@ class RabbitBroker:
         self._epoch = 0
         self._blocked = False
         self._reported = False
-        consuming = parameters(urls, heartbeat_s=heartbeat_s, name=f"{name} consume")
-        publishing = parameters(urls, heartbeat_s=heartbeat_s, name=f"{name} publish")
         self._links = (
             Link(self._loop, consuming, self._consuming_opened, self._consuming_lost, _ignore),
             Link(

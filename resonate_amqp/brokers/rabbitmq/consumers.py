@@ -121,6 +121,10 @@ class Consumers:
 
     def _start(self, channel: Channel, consumer: _Consumer, prefetch: int, auto_ack: bool) -> None:
         queue = consumer.queue
+        if self._unwanted(consumer):
+            self._forget(consumer)
+            channel.close()
+            return
         consumer.channel = channel
         channel.add_on_close_callback(lambda _c, error: self._closed(consumer, error))
         channel.add_on_cancel_callback(lambda _frame: self._canceled_by_broker(consumer))
@@ -146,6 +150,10 @@ class Consumers:
             )
 
         def consume(_frame: Any = None) -> None:
+            if self._unwanted(consumer):
+                self._forget(consumer)
+                channel.close()
+                return
             consumer.tag = channel.basic_consume(
                 queue.name,
                 on_message,
@@ -182,4 +190,12 @@ class Consumers:
                 consumer.channel.close()
 
     def _forget(self, consumer: _Consumer) -> bool:
-        return self._consumers.pop(consumer.queue.name, None) is not None
+        """Whether it was still ours; its queue may meanwhile be consumed on another channel."""
+        if self._consumers.get(consumer.queue.name) is not consumer:
+            return False
+        del self._consumers[consumer.queue.name]
+        return True
+
+    def _unwanted(self, consumer: _Consumer) -> bool:
+        """Whether the owner left or canceled before the consumer stood."""
+        return consumer.canceled or self._consumers.get(consumer.queue.name) is not consumer

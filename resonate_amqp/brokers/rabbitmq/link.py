@@ -26,7 +26,10 @@ _TURNED_AWAY = (ProbableAuthenticationError, ProbableAccessDeniedError)
 
 
 class Link:
-    """Keeps one connection; `opened(connection)` and `lost(reason, refused)` tell its owner."""
+    """Keeps one connection; `opened(connection)` and `lost(reason, refused)` tell its owner.
+
+    `refused` only once every url was refused in turn.
+    """
 
     def __init__(
         self,
@@ -42,6 +45,7 @@ class Link:
         self._lost = lost
         self._blocked = blocked
         self._attempt = 0
+        self._refusals = 0
         self._wait_s = FIRST_WAIT_S
         self._closing = False
         self._connection: pika.SelectConnection | None = None
@@ -74,6 +78,7 @@ class Link:
     def _on_open(self, connection: pika.connection.Connection) -> None:
         assert isinstance(connection, pika.SelectConnection)
         self._wait_s = FIRST_WAIT_S
+        self._refusals = 0
         connection.add_on_connection_blocked_callback(lambda *_: self._blocked(True))
         connection.add_on_connection_unblocked_callback(lambda *_: self._blocked(False))
         self._opened(connection)
@@ -89,7 +94,8 @@ class Link:
             return
         self._connection = None
         reason, refused = _explained(error)
-        self._lost(reason, refused)
+        self._refusals = self._refusals + 1 if refused else 0
+        self._lost(reason, self._refusals >= len(self._parameters))
         self._loop.call_later(self._wait_s, self._connect)
         self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 

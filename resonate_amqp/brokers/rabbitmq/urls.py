@@ -10,7 +10,7 @@ from pika.exceptions import AMQPError
 
 from resonate_amqp.errors import UsageError
 
-_PASSWORD = re.compile(r"(?<=://)([^:/@;]*):[^@/;]*@")
+_PASSWORD = re.compile(r"(?<=://)([^:/@;]*):[^/;?]*@")
 
 
 def parameters(urls: str, *, heartbeat_s: int, name: str) -> list[pika.connection.Parameters]:

@@ -21,6 +21,7 @@ LONGEST_S = 30.0
 
 
 def main(letter: str) -> None:
+    """Serve one of the nine services until SIGTERM; `letter` names it."""
     set_up("critical")
     name = f"service-{letter}"
     lines = Lines(begins=True)

@@ -22,6 +22,7 @@ LETTERS = "abcdefghi"
 
 
 def target(letter: str) -> str:
+    """Where a service is called."""
     return f"poll://any@service-{letter}"
 
 
@@ -64,5 +65,5 @@ def register(resonate: Resonate, letter: str, pause: Pause, say: Callable[[str],
     def dop(_ctx: Context, arg: int) -> int:
         return arg
 
-    functions = dict(zip(LETTERS, (foo, bar, baz, qux, quz, cog, zim, rax, dop), strict=True))
-    resonate.register(functions[letter])
+    functions: tuple[Callable[..., Any], ...] = (foo, bar, baz, qux, quz, cog, zim, rax, dop)
+    resonate.register(functions[LETTERS.index(letter)])

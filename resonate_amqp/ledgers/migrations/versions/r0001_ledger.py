@@ -14,6 +14,7 @@ SHARDS = 64
 
 
 def upgrade() -> None:
+    """Create every table, the one ledger queue, and its shards."""
     _queues()
     _promises()
     _tasks()

@@ -1,0 +1,30 @@
+"""Outcomes: what a body ended with, as it is recorded, and back as a body is given it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from resonate_amqp.core.model import Promise, PromiseState
+from resonate_amqp.core.requests import PromiseSettle
+from resonate_amqp.errors import UsageError
+from resonate_amqp.wire.codec import encode, encode_error, result_of
+
+
+def outcome_of(promise: Promise) -> tuple[Any, BaseException | None]:
+    """The value of a settled promise, or the error to raise in the body that awaits it."""
+    try:
+        return result_of(promise), None
+    except Exception as error:  # every outcome but a value is raised in the body
+        return None, error
+
+
+def verdict_of(promise_id: str, value: Any, error: BaseException | None) -> PromiseSettle:
+    """The settlement of a body that ended; a value that cannot be recorded is an error."""
+    if error is None:
+        try:
+            recorded = encode(value, "result")
+            return PromiseSettle(id=promise_id, state=PromiseState.RESOLVED, value=recorded)
+        except UsageError as refusal:
+            error = refusal
+    rejected = encode_error(error)
+    return PromiseSettle(id=promise_id, state=PromiseState.REJECTED, value=rejected)

@@ -344,6 +344,15 @@ class _View(Resonate):
         self.__dict__ = original.__dict__.copy()
         self._original = getattr(original, "_original", original)
 
+    def start(self) -> None:
+        self._original.start()
+
+    def serve(self) -> None:
+        self._original.serve()
+
+    def stop(self) -> None:
+        self._original.stop()
+
     def _joined(self) -> Node:
         return self._original._joined()
 

@@ -220,7 +220,8 @@ class Body:
             if not response.ok:
                 self._refused(want, response)
             elif isinstance(want, Finish):
-                self._end(Ending(want.settle.state.value))
+                mine = response.applied
+                self._end(Ending(want.settle.state.value) if mine else Ending.LOST)
             elif isinstance(want, Halt):
                 self._end(Ending.HALTED)
             elif response.promise is not None:

@@ -23,7 +23,7 @@ from resonate_amqp.core.model import (
     origin_of,
 )
 from resonate_amqp.core.requests import PromiseCreate
-from resonate_amqp.errors import UnknownFunction
+from resonate_amqp.errors import Encoding, UnknownFunction
 from resonate_amqp.runtime.commands import (
     Command,
     External,
@@ -35,7 +35,7 @@ from resonate_amqp.runtime.commands import (
 )
 from resonate_amqp.runtime.registry import Registered, Registry, described, unknown
 from resonate_amqp.wire.address import canonical, check_id
-from resonate_amqp.wire.codec import encode, encode_call
+from resonate_amqp.wire.codec import decode_call, encode, encode_call
 
 KIND_TAGS = (SCOPE, TARGET, TIMER, EXTERNAL)
 
@@ -103,11 +103,22 @@ def create_of(
 def difference(recorded: Promise, asked: PromiseCreate) -> str:
     """What differs between a recorded child and the one a replay asks for; empty when nothing."""
     was, now = _described(recorded), _described(asked)
-    if was == now and recorded.param.data == asked.param.data:
-        return ""
     if was == now:
+        if _same_arguments(recorded, asked):
+            return ""
         return f"promise {asked.id!r} was recorded as {was} with other arguments"
     return f"promise {asked.id!r} was recorded as {was}, and the body now asks for {now}"
+
+
+def _same_arguments(recorded: Promise, asked: PromiseCreate) -> bool:
+    """Whether both ask for the same; the version may have risen, where none was asked for."""
+    if recorded.param.data == asked.param.data:
+        return True
+    try:
+        was, now = decode_call(recorded.param), decode_call(asked.param)
+    except Encoding:
+        return False
+    return (was.args, was.kwargs) == (now.args, now.kwargs)
 
 
 def _described(one: Promise | PromiseCreate) -> str:

@@ -153,7 +153,8 @@ def test_commands_built_and_not_yielded_are_dispatched_in_order_when_the_body_re
 def test_a_body_that_raises_dispatches_nothing_it_did_not_yield() -> None:
     def body(ctx: Context) -> Body:
         ctx.rfi("never").options(target="elsewhere")
-        raise ValueError
+        if ctx.id:
+            raise ValueError
         yield
 
     run = Run(body).replay()
@@ -239,6 +240,31 @@ def test_a_call_inserted_before_a_recorded_one_halts_naming_both() -> None:
     assert run.halted is not None
     assert "'bar'" in run.halted
     assert "'inserted'" in run.halted
+
+
+def test_a_risen_version_of_the_called_function_is_no_difference() -> None:
+    def body(ctx: Context) -> Body:
+        yield ctx.rfc("bar", 1)
+
+    run = Run(body)
+    run.registry.register(lambda _ctx, _n: None, name="bar", version=1)
+    run.replay()
+    run.registry.register(lambda _ctx, _n: None, name="bar", version=2)
+    run.replay()
+    assert run.halted is None
+    assert run.driver.waits_for() == {"r:1"}
+
+
+def test_other_arguments_halt() -> None:
+    arguments = iter([1, 2])
+
+    def body(ctx: Context) -> Body:
+        yield remote(ctx, "bar", next(arguments))
+
+    run = Run(body).replay()
+    run.replay()
+    assert run.halted is not None
+    assert "with other arguments" in run.halted
 
 
 def test_a_refused_command_raises_where_it_is_awaited() -> None:

@@ -6,6 +6,7 @@ takes our acknowledgements. Both live on one pika I/O loop, which runs only insi
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections import deque
 from collections.abc import Sequence
@@ -53,6 +54,7 @@ class RabbitBroker:
         self._publishing: pika.SelectConnection | None = None
         self._epoch = 0
         self._blocked = False
+        self._closed = False
         self._reported = False
         self._links = (
             Link(self._loop, consuming, self._consuming_opened, self._consuming_lost, _ignore),
@@ -77,7 +79,8 @@ class RabbitBroker:
         return events
 
     def wake(self) -> None:
-        self._loop.add_callback_threadsafe(_ignore)
+        if not self._closed:
+            self._loop.add_callback_threadsafe(_ignore)
 
     def declare(self, *things: Queue | Exchange, passive: bool = False) -> None:
         """Declares in the given order, so that a queue may be bound to an exchange before it."""
@@ -147,7 +150,10 @@ class RabbitBroker:
         for _ in range(CLOSE_WITHIN_MS // 50):
             if all(link.closed for link in self._links):
                 break
-            self.poll(50)
+            # pika trips over a handshake that is refused while it is being given up.
+            with contextlib.suppress(AssertionError):
+                self.poll(50)
+        self._closed = True
         self._loop.deactivate_poller()
         self._loop.close()
 

@@ -282,8 +282,10 @@ def _lease(
 
 
 def _acquired(state: Overlay, task: Task, promise: Promise) -> Response:
+    """The answer to an acquisition; under a ticket the promise came with the execute."""
     preload, more = state.preload(task.id) if task.version > 1 else ((), False)
-    return Response(status=200, task=task, promise=promise, preload=preload, more=more)
+    shown = None if task.ticket else promise
+    return Response(status=200, task=task, promise=shown, preload=preload, more=more)
 
 
 def _held(

@@ -104,8 +104,8 @@ def _locked(path: Path) -> IO[str]:
     except OSError:
         handle.close()
         raise UsageError(
-            f"ledger {path} is used by another process; to share it between processes run a "
-            "ledger service and give each of them url='amqp://…'"
+            f"ledger {path} is in use; within one process share an Embedded(ledger=…) by system=, "
+            "between processes run a ledger service and give each of them url='amqp://…'"
         ) from None
     return handle
 

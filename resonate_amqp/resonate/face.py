@@ -279,8 +279,14 @@ class Resonate:
             broker: Any = open_broker(settings.url, heartbeat_s=settings.heartbeat, name=name)
         else:
             if system is None:
+                log.info(
+                    "no url: broker and ledger are embedded in this process, and calls of other "
+                    "processes do not reach it"
+                )
                 system = self._own_system = Embedded(
-                    settings.ledger or None, serves_every_group=settings.group
+                    settings.ledger or None,
+                    max_deliveries=settings.max_deliveries,
+                    serves_every_group=settings.group,
                 )
             broker = system.connect()
         return Node(

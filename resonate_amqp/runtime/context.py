@@ -18,6 +18,8 @@ from resonate_amqp.runtime.commands import (
     seconds_of,
 )
 
+log = logging.getLogger("resonate_amqp.functions")
+
 C = TypeVar("C", bound=Command)
 
 
@@ -43,11 +45,9 @@ class Context:
         promise_id: str,
         info: Info,
         dependencies: Mapping[str, Any],
-        logger: logging.Logger,
     ) -> None:
         self.id = promise_id
         self.info = info
-        self.logger = logger
         self._dependencies = dependencies
         self._number = 0
         self._built: list[Command] = []
@@ -71,6 +71,11 @@ class Context:
     def detached(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Invoke:
         """Start a function that nobody waits for and that outlives this one."""
         return self._invoke(Mode.DETACHED, func, args, kwargs)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry the promise's id."""
+        return logging.LoggerAdapter(log, {"promise_id": self.id})
 
     rpc = rfc
     begin_rpc = rfi

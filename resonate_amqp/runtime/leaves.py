@@ -42,8 +42,7 @@ class Leaves:
 
     def context(self, promise_id: str, info: Info) -> Context:
         """The context of a body of this process."""
-        logger = logging.getLogger(f"resonate_amqp.ctx.{promise_id.partition(':')[0]}")
-        return Context(promise_id, info, self._dependencies, logger)
+        return Context(promise_id, info, self._dependencies)
 
     def run(self, leaf: Leaf, promise: Promise, done: LeafDone) -> Attempts:
         """Run a leaf until it succeeds or its policy ends; `done` is called on the loop."""

@@ -6,7 +6,8 @@ from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.core.requests import PromiseSettle
-from resonate_amqp.errors import UsageError
+from resonate_amqp.errors import NotDurable, UsageError
+from resonate_amqp.runtime.commands import Command
 from resonate_amqp.wire.codec import encode, encode_error, result_of
 
 
@@ -20,6 +21,8 @@ def outcome_of(promise: Promise) -> tuple[Any, BaseException | None]:
 
 def verdict_of(promise_id: str, value: Any, error: BaseException | None) -> PromiseSettle:
     """The settlement of a body that ended; a value that cannot be recorded is an error."""
+    if isinstance(value, Command):
+        error = NotDurable(f"{promise_id!r} returned command {value.id!r}; yield it instead")
     if error is None:
         try:
             recorded = encode(value, "result")

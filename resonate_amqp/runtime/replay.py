@@ -243,7 +243,7 @@ class Replay:
                 return _Wait(promise_id)
             case _:
                 raise NotDurable(
-                    f"{frame.id!r} yielded a {type(command).__name__}; yield a command of the "
+                    f"{frame.id!r} yielded an object of type {type(command).__name__}; yield a command of the "
                     "context (ctx.rfc, ctx.lfc, ctx.sleep, …) or what yielding one answered"
                 )
 

@@ -7,50 +7,48 @@ from __future__ import annotations
 
 import logging
 import sys
+from typing import Any
 
 import msgspec
 
 log = logging.getLogger("resonate_amqp.functions")
 
-_FIELDS = ("promise_id", "function", "outcome", "duration_ms", "parent_id", "kind")
+_FIELDS = ("promise_id", "function", "version", "outcome", "duration_ms", "parent_id", "kind")
 
 
 class LogTelemetry:
     """Satisfies the port `Telemetry`: one line when a body starts, calls and finishes."""
 
     def started(self, promise_id: str, function: str, version: int) -> None:
-        log.info(
-            "%s started %s (version %d)",
-            promise_id,
-            function,
-            version,
-            extra={"promise_id": promise_id, "function": function},
+        _tell(
+            "%(promise_id)s started %(function)s",
+            promise_id=promise_id,
+            function=function,
+            version=version,
         )
 
     def finished(self, promise_id: str, function: str, outcome: str, duration_ms: float) -> None:
-        log.info(
-            "%s %s %s after %.1f ms",
-            promise_id,
-            function,
-            outcome,
-            duration_ms,
-            extra={
-                "promise_id": promise_id,
-                "function": function,
-                "outcome": outcome,
-                "duration_ms": duration_ms,
-            },
+        _tell(
+            "%(promise_id)s %(function)s %(outcome)s after %(duration_ms).1f ms",
+            promise_id=promise_id,
+            function=function,
+            outcome=outcome,
+            duration_ms=duration_ms,
         )
 
     def called(self, promise_id: str, parent_id: str, function: str, kind: str) -> None:
-        log.info(
-            "%s %s %s as %s",
-            parent_id,
-            kind,
-            function,
-            promise_id,
-            extra={"promise_id": promise_id, "parent_id": parent_id, "kind": kind},
+        _tell(
+            "%(parent_id)s %(kind)s %(function)s as %(promise_id)s",
+            promise_id=promise_id,
+            parent_id=parent_id,
+            function=function,
+            kind=kind,
         )
+
+
+def _tell(text: str, **fields: Any) -> None:
+    if log.isEnabledFor(logging.INFO):
+        log.info(text, fields, extra=fields)
 
 
 class JsonFormatter(logging.Formatter):

@@ -7,6 +7,7 @@ leads to one queue. No other module spells a queue's name.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 from resonate_amqp.core.model import SHARDS, shard_of
 from resonate_amqp.errors import InvalidId, InvalidTarget
@@ -20,6 +21,7 @@ UNI_PREFIX = "resonate.uni."
 MAX_ROOT_ID = 200
 MAX_ID = 255
 
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _POLL = re.compile(r"poll://(?:(any|uni)@)?([^/@]+)(?:/([^/@]+))?")
 _FORMS = "poll://any@GROUP, poll://uni@GROUP/PID, poll://GROUP or GROUP"
@@ -67,6 +69,7 @@ def check_name(what: str, name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)
 def canonical(target: str) -> str:
     """`poll://any@GROUP` or `poll://uni@GROUP/PID` for any accepted form; else InvalidTarget."""
     text = target if "://" in target else f"poll://any@{target}"
@@ -84,6 +87,7 @@ def canonical(target: str) -> str:
     return f"poll://uni@{group}/{pid}"
 
 
+@lru_cache(maxsize=1024)
 def queue_of(target: str) -> str:
     """The queue a canonical target leads to."""
     match = _POLL.fullmatch(canonical(target))
@@ -92,6 +96,7 @@ def queue_of(target: str) -> str:
     return uni_queue(group, pid) if cast == "uni" else any_queue(group)
 
 
+@lru_cache(maxsize=1024)
 def group_of(target: str) -> str:
     """The group a target names, or an empty string when it is no target of ours."""
     match = _POLL.fullmatch(target)
@@ -113,12 +118,14 @@ def check_id(promise_id: str) -> str:
 def _check_id(promise_id: str, limit: int) -> str:
     if not promise_id:
         raise InvalidId("the id is empty; give the call an id that names it")
-    try:
-        size = len(promise_id.encode())
-    except UnicodeEncodeError:
-        raise InvalidId(f"id {promise_id!r} holds a lone surrogate") from None
+    size = len(promise_id)
+    if not promise_id.isascii():
+        try:
+            size = len(promise_id.encode())
+        except UnicodeEncodeError:
+            raise InvalidId(f"id {promise_id!r} holds a lone surrogate") from None
     if size > limit:
         raise InvalidId(f"id {promise_id[:40]!r}… is {size} bytes long; at most {limit} are kept")
-    if any(ord(character) < 32 or ord(character) == 127 for character in promise_id):
+    if _CONTROL.search(promise_id):
         raise InvalidId(f"id {promise_id!r} holds a control character")
     return promise_id

@@ -186,13 +186,14 @@ def _check(value: Any, path: str, depth: int) -> None:
         case Mapping() if isinstance(value, dict):
             for key, item in value.items():
                 if not isinstance(key, str):
-                    raise Encoding(path, f"key {key!r} is a {type(key).__name__}, not a string")
+                    kind = type(key).__name__
+                    raise Encoding(path, f"key {key!r} is of type {kind}, not a string")
                 _check_text(key, path)
                 _check(item, f"{path}.{key}", depth + 1)
         case _:
             raise Encoding(
                 path,
-                f"a {type(value).__name__} is not a JSON value; "
+                f"{type(value).__name__} is not a JSON type; "
                 "pass null, booleans, numbers, strings, lists or objects",
             )
 

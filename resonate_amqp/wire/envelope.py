@@ -226,7 +226,7 @@ def _read_steps(steps: Sequence[Any]) -> tuple[Request | OriginGet, ...]:
 def _that_fit(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     """The first of a group's results: who asked for more has to ask again."""
     size = 0
-    fitting = []
+    fitting: list[dict[str, Any]] = []
     for result in results:
         size += len(_encode(result)) + 1
         if fitting and size > MAX_REPLY_BYTES:

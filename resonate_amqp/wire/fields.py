@@ -61,7 +61,12 @@ class Fields:
             raise self._refused(
                 name, f"{len(found._object)} names are too many; {MAX_NAMES} at most"
             )
-        return {key: found.text(key) for key in found._object if found._key(key)}
+        for key, text in found._object.items():
+            if type(text) is not str or len(text) > MAX_TEXT or "\0" in text:
+                found.text(key)
+            if len(key) > MAX_TEXT or "\0" in key:
+                raise self._refused(name, "a name holds a NUL character or is too long")
+        return found._object
 
     def value(self, name: str) -> Value:
         found = self._object.get(name)
@@ -84,11 +89,6 @@ class Fields:
 
     def path(self, name: str) -> str:
         return f"{self._path}.{name}"
-
-    def _key(self, key: str) -> bool:
-        if "\0" in key or len(key) > MAX_TEXT:
-            raise Malformed(self._path, "a name holds a NUL character or is too long")
-        return True
 
     def _refused(self, name: str, problem: str) -> Malformed:
         return Malformed(f"{self._path}.{name}", problem)

@@ -50,10 +50,13 @@ def test_an_acquisition_raises_the_version_by_one_and_leases_the_task() -> None:
     assert (task.pid, task.holder, task.ticket) == ("p1", "h1", "t1")
 
 
-def test_an_acquisition_answers_the_task_with_its_promise() -> None:
+def test_an_acquisition_answers_the_task_and_the_promise_that_no_execute_carried() -> None:
     world = World()
-    response = world.run(call("r"), acquire("r"))[-1]
+    response = world.run(call("r"), acquire("r", ticket=""))[-1]
     assert (response.task, response.promise) == (world.task("r"), world.promise("r"))
+    other = World()
+    response = other.run(call("r"), acquire("r"))[-1]
+    assert (response.task, response.promise) == (other.task("r"), None)
 
 
 def test_acquiring_a_task_voids_its_outbox_row() -> None:

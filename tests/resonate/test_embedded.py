@@ -83,7 +83,7 @@ def test_a_second_process_on_the_same_file_is_refused(tmp_path: Path) -> None:
     with Embedded(ledger):
         other = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert other.returncode != 0
-    assert "used by another process" in other.stderr
+    assert "is in use" in other.stderr
     assert "url=" in other.stderr
     again = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert again.returncode == 0, again.stderr

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -130,4 +129,4 @@ class Run:
 
 
 def _context(promise_id: str, info: Info) -> Context:
-    return Context(promise_id, info, {}, logging.getLogger("test"))
+    return Context(promise_id, info, {})

@@ -193,7 +193,7 @@ def test_a_value_that_is_not_json_is_refused_at_the_yield() -> None:
 
     finished = Run(body).replay().finished
     assert finished is not None
-    assert decode(finished.value).startswith("args[0].prices[1]: a set is not a JSON value")
+    assert decode(finished.value).startswith("args[0].prices[1]: set is not a JSON type")
 
 
 def test_what_is_not_a_command_is_refused_at_the_yield() -> None:
@@ -205,7 +205,7 @@ def test_what_is_not_a_command_is_refused_at_the_yield() -> None:
 
     finished = Run(body).replay().finished
     assert finished is not None
-    assert "yielded a int" in decode(finished.value)
+    assert "yielded an object of type int" in decode(finished.value)
 
 
 def test_a_local_workflow_nests_its_steps_under_its_own_id() -> None:
@@ -313,3 +313,12 @@ def test_the_body_is_told_nothing_twice() -> None:
     run.settle("r:1", 1)
     run.settle("r:1", 1)
     assert run.driver.take() == []
+
+
+def test_a_returned_command_is_an_error_that_says_to_yield_it() -> None:
+    def leaf(ctx: Context) -> Any:
+        return ctx.rfc("bar").options(target="elsewhere")
+
+    run = Run(leaf).replay()
+    assert run.state is PromiseState.REJECTED
+    assert "yield it instead" in run.result["message"]

@@ -242,8 +242,9 @@ class Replay:
                     raise NotDurable(f"promise {promise_id!r} belongs to another execution")
                 return _Wait(promise_id)
             case _:
+                kind = type(command).__name__
                 raise NotDurable(
-                    f"{frame.id!r} yielded an object of type {type(command).__name__}; yield a command of the "
+                    f"{frame.id!r} yielded an object of type {kind}; yield a command of the "
                     "context (ctx.rfc, ctx.lfc, ctx.sleep, …) or what yielding one answered"
                 )
 

@@ -203,7 +203,10 @@ def _story(seed: int) -> list[list[tuple[type[Event], bytes]]]:
         seen.append([(type(event), getattr(event, "body", b"")) for event in events])
         for event in events:
             if isinstance(event, Delivery):
-                chance.choice([party.give_back, lambda one: party.ack([one])])(event)
+                if chance.random() < 0.5:
+                    party.give_back(event)
+                else:
+                    party.ack([event])
         if chance.random() < 0.05:
             party.cut()
             party.reconnect()

@@ -70,6 +70,8 @@ class RabbitBroker:
     def poll(self, timeout_ms: int) -> list[Event]:
         if self._events:
             timeout_ms = 0
+        for link in self._links:
+            link.uncork()
         timeout = self._loop.call_later(timeout_ms / 1000, _ignore)
         self._loop.poll()
         self._loop.process_timeouts()

@@ -18,6 +18,8 @@ from pika.exceptions import (
     ProbableAuthenticationError,
 )
 
+from resonate_amqp.brokers.rabbitmq.corked import CorkedConnection
+
 log = logging.getLogger(__name__)
 
 FIRST_WAIT_S = 0.1
@@ -48,7 +50,7 @@ class Link:
         self._refusals = 0
         self._wait_s = FIRST_WAIT_S
         self._closing = False
-        self._connection: pika.SelectConnection | None = None
+        self._connection: CorkedConnection | None = None
         self._connect()
 
     def close(self) -> None:
@@ -57,6 +59,11 @@ class Link:
         connection = self._connection
         if connection is not None and not (connection.is_closing or connection.is_closed):
             connection.close()
+
+    def uncork(self) -> None:
+        """Send what was written since the last time."""
+        if self._connection is not None:
+            self._connection.uncork()
 
     @property
     def closed(self) -> bool:
@@ -67,7 +74,7 @@ class Link:
             return
         parameters = self._parameters[self._attempt % len(self._parameters)]
         self._attempt += 1
-        self._connection = pika.SelectConnection(
+        self._connection = CorkedConnection(
             parameters,
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_open_error,

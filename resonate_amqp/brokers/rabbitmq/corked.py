@@ -1,0 +1,29 @@
+"""CorkedConnection: everything one turn has to say is one write to the socket.
+
+pika sends each frame by a system call of its own, three for every message, and the broker wakes
+for each of them. Frames are held here until `uncork`, which the owner calls before it polls.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pika.adapters.select_connection import SelectConnection
+
+
+class CorkedConnection(SelectConnection):  # type: ignore[misc]  # pika is untyped
+    """A SelectConnection that sends only on `uncork`; nothing leaves it otherwise."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._corked: list[bytes] = []
+        super().__init__(*args, **kwargs)
+
+    def uncork(self) -> None:
+        """Hand what was held to the transport, as one piece."""
+        if self._corked:
+            held, self._corked = b"".join(self._corked), []
+            if not self.is_closed:
+                super()._adapter_emit_data(held)
+
+    def _adapter_emit_data(self, data: bytes) -> None:
+        self._corked.append(data)

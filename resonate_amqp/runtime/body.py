@@ -37,6 +37,7 @@ from resonate_amqp.wire.envelope import Reply
 log = logging.getLogger(__name__)
 
 REFUSED_DELAY_MS = 5_000
+GROUP_BYTES = 2 * 1024 * 1024
 
 
 class Ending(StrEnum):
@@ -167,7 +168,12 @@ class Body:
         """Start leaves and send one group for everything else."""
         steps: list[Request] = []
         sent: list[Want] = []
-        for want in wants:
+        size = 0
+        for number, want in enumerate(wants):
+            if size > GROUP_BYTES:
+                self._wants[:0] = wants[number:]
+                break
+            size += _weight(want)
             match want:
                 case Leaf():
                     self._attempts.append(
@@ -322,3 +328,14 @@ class Body:
             self._session.listeners.remove(promise_id, self._heard)
         self._replay.close()
         self._ended(self, ending)
+
+
+def _weight(want: Want) -> int:
+    """How much a step adds to its group, which must fit into one message."""
+    match want:
+        case PromiseCreate(param=value) | PromiseSettle(value=value):
+            return len(value.data)
+        case Finish(settle=settle):
+            return len(settle.value.data)
+        case _:
+            return 0

@@ -36,6 +36,7 @@ from resonate_amqp.runtime.commands import (
 from resonate_amqp.runtime.registry import Registered, Registry, described, unknown
 from resonate_amqp.wire.address import canonical, check_id
 from resonate_amqp.wire.codec import decode_call, encode, encode_call
+from resonate_amqp.wire.tags import check_tags
 
 KIND_TAGS = (SCOPE, TARGET, TIMER, EXTERNAL)
 
@@ -78,7 +79,7 @@ def create_of(
         case Invoke():
             name, version = _named(family, command)
             param = encode_call(name, version, command.args, command.kwargs)
-            tags |= dict(command.tags)
+            tags |= check_tags(command.tags)
             if command.mode.local:
                 tags[SCOPE] = "local"
             else:
@@ -93,7 +94,7 @@ def create_of(
             timeout_at = min(now + round(command.seconds * 1000), parent_timeout_at)
         case External():
             param = encode(command.data, "data")
-            tags |= dict(command.tags) | {SCOPE: "global", EXTERNAL: "true"}
+            tags |= check_tags(command.tags) | {SCOPE: "global", EXTERNAL: "true"}
             timeout_at = min(_deadline(family, command.timeout, now), parent_timeout_at)
         case _:
             raise AssertionError(f"no such command: {command!r}")

@@ -85,7 +85,7 @@ class Worker:
         self._returning: dict[str, int] = {}
         self._kept: set[Delivery] = set()
         self._slots = Slots(settings.prefetch, session.clock)
-        self._dead = DeadLetters(session.broker)
+        self._dead = DeadLetters(session)
         self._consuming = False
         self._refresh = Refresh(session, self._bodies, settings.refresh)
         self._touched: dict[str, Body] = {}
@@ -277,7 +277,9 @@ class Worker:
         self._session.calls.send([step], answered, about=held.promise.id)
 
     def _leaving(self) -> int:
-        return sum(body.finishing for body in self._bodies.values())
+        return sum(
+            body.finishing and body.held.delivery is not None for body in self._bodies.values()
+        )
 
     def _touch(self, body: Body) -> None:
         self._touched[body.held.holder] = body
@@ -295,6 +297,7 @@ class Worker:
 
     def _lost(self, queue: str) -> None:
         """The channel is gone, and with it every lease under a delivery of that queue."""
+        self._dead.lost(queue)
         for holder, delivery in list(self._acquiring.items()):
             if delivery.queue == queue:
                 del self._acquiring[holder]

@@ -25,6 +25,7 @@ from tests.scenarios.journal import FOLDER, Journal
 ROOT = Path(__file__).resolve().parent.parent.parent
 WAIT_S = 20.0
 POLL_S = 0.01
+ASK_BROKER_S = 0.05
 
 LEFTOVERS = {
     "outbox rows": "SELECT serial, task_id FROM outbox",
@@ -35,12 +36,17 @@ LEFTOVERS = {
 }
 
 
-def wait_until(what: str, condition: Callable[[], Any], timeout_s: float = WAIT_S) -> Any:
+def wait_until(
+    what: str,
+    condition: Callable[[], Any],
+    timeout_s: float = WAIT_S,
+    poll_s: float = POLL_S,
+) -> Any:
     """What `condition` answers once that is true; fails when it takes longer than `timeout_s`."""
     deadline = time.monotonic() + timeout_s
     while not (found := condition()):
         assert time.monotonic() < deadline, f"not within {timeout_s:g} s: {what}"
-        time.sleep(POLL_S)
+        time.sleep(poll_s)
     return found
 
 
@@ -178,12 +184,14 @@ class System:
 
     def wait_for_ledger(self) -> None:
         """Wait until a ledger takes requests."""
-        wait_until("a ledger is there", lambda: self._consumers(ledger_queue(0)) > 0)
+        queue = ledger_queue(0)
+        wait_until("a ledger is there", lambda: self._consumers(queue) > 0, poll_s=ASK_BROKER_S)
 
     def wait_for_consumers(self, group: str, count: int) -> None:
         """Wait until exactly so many workers of a group take its executes."""
         queue = any_queue(group)
-        wait_until(f"{count} take {queue}", lambda: self._consumers(queue) == count)
+        what = f"{count} workers take {queue}"
+        wait_until(what, lambda: self._consumers(queue) == count, poll_s=ASK_BROKER_S)
 
     def end(self) -> None:
         """Stop every process in order, and see that nothing is left over anywhere."""

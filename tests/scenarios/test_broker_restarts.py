@@ -53,7 +53,7 @@ def queues_are_old(home: Path, system: System) -> bool:
     It writes the name of a new one to disk only some seconds later (seen in 3.10); one that it
     does not know again starts empty, without a leader, and answers nobody.
     """
-    (names,) = home.rglob("names.dets")
+    (names,) = home.glob("mnesia/*/quorum/*/names.dets")
     vhost = urlsplit(system.url).path.removeprefix("/")
     known = names.read_bytes()
     return all(f"{vhost}_resonate.any.service-{x}".encode() in known for x in "abc")

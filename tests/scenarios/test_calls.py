@@ -1,4 +1,4 @@
-"""What a caller sees: services that start late, one id from two processes, a ledger that is away."""
+"""What a caller sees: a service that starts late, one id called twice, a ledger that is away."""
 
 from __future__ import annotations
 

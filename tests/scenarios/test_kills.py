@@ -130,10 +130,12 @@ def test_a_ledger_killed_again_and_again_under_load_loses_and_repeats_nothing(
     system.wait_for_run("work", 50)
     wait_until("every call is recorded", lambda: gateway.recorded() == 50)
     system.journal.open_gate("work")
-    for ended in (1, 20):
-        wait_until(f"{ended} calls have ended", lambda n=ended: system.fulfilled("twice") >= n)
-        ledger.kill()
-        ledger = system.ledger()
+    wait_until("the first call has ended", lambda: system.fulfilled("twice") >= 1)
+    ledger.kill()
+    ledger = system.ledger()
+    wait_until("most calls have ended", lambda: system.fulfilled("twice") >= 30)
+    ledger.kill()
+    system.ledger()
     wait_until("every call has its result", lambda: len(gateway.results()) == 50)
     assert gateway.results() == {promise_id: 2 * n for promise_id, n in numbers.items()}
     assert gateway.wait() == 0

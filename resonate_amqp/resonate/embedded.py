@@ -80,9 +80,14 @@ class Embedded:
 
         parsed = database.parse(url)
         if parsed.get_backend_name() == "sqlite" and parsed.database:
-            self._lock = _locked(Path(parsed.database))
-        schema.prepare(url)
-        return SqlLedger(url, limits=limits)
+            self._lock = _locked(Path(parsed.database.removeprefix("file:")))
+        try:
+            schema.prepare(url)
+            return SqlLedger(url, limits=limits)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.close()
+            raise
 
 
 def open_broker(url: str, *, heartbeat_s: int, name: str) -> Broker:

@@ -38,6 +38,7 @@ from resonate_amqp.runtime.retry import RetryPolicy
 from resonate_amqp.telemetry.logs import LogTelemetry
 from resonate_amqp.wire.address import canonical, check_id, check_name, check_root_id
 from resonate_amqp.wire.codec import encode_call
+from resonate_amqp.wire.tags import check_tags
 
 log = logging.getLogger(__name__)
 
@@ -334,7 +335,7 @@ class Resonate:
             id=promise_id,
             timeout_at=node.session.now() + round(seconds * 1000),
             param=encode_call(name, version, args, kwargs),
-            tags=dict(options.tags) | own,
+            tags=check_tags(options.tags) | own,
         )
 
     def _found(self, func: str | Callable[..., Any]) -> Registered | None:

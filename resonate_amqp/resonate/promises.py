@@ -12,6 +12,7 @@ from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.commands import Seconds, seconds_of
 from resonate_amqp.wire.address import check_id, check_root_id
 from resonate_amqp.wire.codec import encode, encode_error
+from resonate_amqp.wire.tags import check_tags
 
 
 class Promises:
@@ -43,7 +44,7 @@ class Promises:
                 id=promise_id,
                 timeout_at=node.session.now() + round(seconds * 1000),
                 param=encode(data, "data"),
-                tags=dict(tags or {}) | own,
+                tags=check_tags(tags or {}) | own,
             )
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 
 from resonate_amqp.ports import Broker
+from resonate_amqp.wire.address import is_reply_queue
 from resonate_amqp.wire.envelope import MAX_MESSAGE_BYTES, encode_replies
 
 
@@ -19,7 +20,8 @@ class Post:
         self._unblocks: dict[str, list[bytes]] = defaultdict(list)
 
     def reply(self, address: str, reply: bytes) -> None:
-        if address:
+        """Whoever names another kind of queue gets no answer, and no way to write into it."""
+        if is_reply_queue(address):
             self._replies[address].append(reply)
 
     def unblock(self, address: str, unblock: bytes) -> None:

@@ -8,7 +8,7 @@ database, takes nothing: the messages wait in the queue for one that can.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import assert_never
 
@@ -34,14 +34,13 @@ from resonate_amqp.ports import (
     Refused,
     Unconfirmed,
 )
+from resonate_amqp.server.deadletters import DeadLetters
 from resonate_amqp.server.intake import PROBE, Asked, Intake, Load
 from resonate_amqp.server.outbox import Outbox
 from resonate_amqp.server.post import Post
 from resonate_amqp.server.watch import Watch
-from resonate_amqp.wire.address import DEAD, EXCHANGE
 from resonate_amqp.wire.envelope import (
     encode_bad_reply,
-    encode_dead,
     encode_reply,
     encode_unblock,
 )
@@ -85,8 +84,7 @@ class LedgerService:
         self._watch = Watch()
         self._post = Post()
         self._notified: list[tuple[str, str]] = []
-        self._dead: dict[int, tuple[Delivery, str]] = {}
-        self._tokens = 0
+        self._dead = DeadLetters(broker)
         self._promoted = False
         self._epoch = 0
         self._now = 0
@@ -119,6 +117,9 @@ class LedgerService:
             return
         if len(self._intake) and not self._promoted and self._retry_at is None:
             self._promote()
+        if self._dead.to_resend(clock):
+            self._declare_all()
+            self._dead.resend()
         if self._promoted:
             self._outbox.resend_due(clock, self._time())
             self._record(clock)
@@ -165,10 +166,10 @@ class LedgerService:
                 log.warning("the broker is gone: %s", reason)
             case Confirmed(tokens=tokens):
                 self._outbox.confirmed(tokens)
-                self._bury(tokens)
+                self._dead.confirmed(tokens)
             case Unconfirmed(tokens=tokens, unroutable=unroutable):
                 self._outbox.unconfirmed(tokens, unroutable, clock)
-                self._bury_again(tokens)
+                self._dead.unconfirmed(tokens, clock)
             case Blocked(blocked=blocked):
                 if not blocked:
                     self._deaf_until_now()
@@ -177,14 +178,18 @@ class LedgerService:
 
     def _opened(self, epoch: int, clock: int) -> None:
         self._deaf_until_now()
-        self._broker.declare(*ledger_objects(self._number), passive=not self._declare)
+        self._declare_all()
         if epoch != self._epoch:
             self._epoch = epoch
+            self._retry_at = None
             self._stand_by()
             self._consume()
         else:
             self._outbox.resend_all(clock)
-            self._bury_again(list(self._dead))
+            self._dead.resend_all()
+
+    def _declare_all(self) -> None:
+        self._broker.declare(*ledger_objects(self._number), passive=not self._declare)
 
     def _consume(self) -> None:
         self._broker.consume(self._queue, prefetch=PREFETCH)
@@ -276,9 +281,17 @@ class LedgerService:
         for one in load.asked:
             query = one.group.steps[0]
             if isinstance(query, OriginGet):
-                tree = self._ledger.tree(query.id, query.limit)
-                status = [Response(status=200)]
-                self._post.reply(one.reply_to, encode_reply(one.group, status, tree))
+                self._post.reply(one.reply_to, self._answer_tree(one, query))
+
+    def _answer_tree(self, one: Asked, query: OriginGet) -> bytes:
+        try:
+            tree = self._ledger.tree(query.id, query.limit)
+            return encode_reply(one.group, [Response(status=200)], tree)
+        except (LedgerUnavailable, Superseded):
+            raise
+        except Exception as error:
+            log.exception("the tree of %s cannot be read", query.id)
+            return encode_bad_reply(one.group.id, query.kind, 500, _failed_on(error))
 
     def _one_by_one(self, load: Load, asked: Sequence[Asked]) -> bool:
         """Run each group alone; the one that fails although the database answers is poison."""
@@ -291,7 +304,7 @@ class LedgerService:
             except Exception as error:
                 log.exception("group %s cannot be applied", one.group.id)
                 kind = one.group.steps[0].kind
-                reason = f"the ledger failed on it: {type(error).__name__}: {error}"
+                reason = _failed_on(error)
                 reply = encode_bad_reply(one.group.id, kind, 500, reason)
                 self._post.reply(one.reply_to, reply)
                 if one.delivery in load.deliveries:
@@ -307,25 +320,7 @@ class LedgerService:
         self._failpoints.reach("batch.published")
         self._broker.ack(load.deliveries)
         for delivery, reason in load.dead:
-            self._dead_letter(delivery, reason)
-
-    def _dead_letter(self, delivery: Delivery, reason: str) -> None:
-        """Put a message aside with its reason; it is acknowledged once the broker has the copy."""
-        log.error("dead-lettered a message of %s: %s", delivery.queue, reason)
-        self._tokens += 1
-        self._dead[self._tokens] = (delivery, reason)
-        self._bury_again([self._tokens])
-
-    def _bury_again(self, tokens: Iterable[int]) -> None:
-        for token in tokens:
-            if token in self._dead and self._broker.connected():
-                delivery, reason = self._dead[token]
-                body = encode_dead(delivery.body, reason, delivery.queue)
-                self._broker.publish(DEAD, body, exchange=EXCHANGE, persistent=True, token=token)
-
-    def _bury(self, tokens: Iterable[int]) -> None:
-        done = [self._dead.pop(token)[0] for token in tokens if token in self._dead]
-        self._broker.ack(done)
+            self._dead.add(delivery, reason)
 
     def _database_failed(self, error: Exception) -> None:
         """Give every message back and stop taking, so that another ledger can be elected."""
@@ -360,3 +355,7 @@ class LedgerService:
         """Wall clock, but never behind what this ledger gave out before."""
         elapsed = self._clock.monotonic() - self._now_read_at
         return max(self._clock.now(), self._now + elapsed if self._now else 0)
+
+
+def _failed_on(error: Exception) -> str:
+    return f"the ledger failed on it: {type(error).__name__}: {error}"

@@ -17,6 +17,7 @@ from typing import Any
 
 from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Value
 from resonate_amqp.errors import Canceled, Encoding, RemoteError, TimedOut
+from resonate_amqp.wire.tags import check_name
 
 MAX_VALUE_BYTES = 1024 * 1024
 MAX_TRACEBACK = 16_384
@@ -56,7 +57,7 @@ def decode(value: Value) -> Any:
 
 def encode_call(func: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
     """The param of a call; function and version stand in the headers too, for those who look."""
-    _check_text(func, "func")
+    check_name("func", func)
     for number, argument in enumerate(args):
         _check(argument, f"args[{number}]", 0)
     for name, argument in kwargs.items():
@@ -86,7 +87,7 @@ def encode_error(error: BaseException) -> Value:
     remote = error if isinstance(error, RemoteError) else error.__cause__
     origin = remote.remote_traceback if isinstance(remote, RemoteError) else ""
     name = error.type_name if isinstance(error, RemoteError) else type_name(type(error))
-    name = _plain(name)[:MAX_NAME]
+    name = _plain(name)[:MAX_NAME].replace("\0", r"\0")
     here = "".join(traceback.format_exception(error))
     record: dict[str, Any] = {
         "__type": "error",

@@ -128,7 +128,7 @@ def quantile(values: list[float], q: float) -> float:
 
 
 def spread(values: list[float], digits: int) -> str:
-    return f"{median(values):.{digits}f} ({min(values):.{digits}f}–{max(values):.{digits}f})"
+    return f"{median(values):.{digits}f} ({min(values):.{digits}f}..{max(values):.{digits}f})"
 
 
 if __name__ == "__main__":

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from resonate_amqp.brokers.memory import Faults, MemoryBroker, MemoryConnection
+from resonate_amqp.brokers.memory import Fate, Faults, MemoryBroker, MemoryConnection
 from resonate_amqp.core.requests import Group, OriginGet, Request, Response
 from resonate_amqp.ledgers.memory import MemoryLedger
 from resonate_amqp.ports import Delivery, Ledger, Unconfirmed
@@ -85,6 +85,17 @@ class Unsure(MemoryConnection):
         )
 
 
+class Tap:
+    """Sees what is put into queues, and lets it pass."""
+
+    def __init__(self) -> None:
+        self.passed: list[tuple[str, bytes]] = []
+
+    def __call__(self, queue: str, body: bytes, _persistent: bool) -> Fate:
+        self.passed.append((queue, body))
+        return Fate.DELIVER
+
+
 class Office:
     """A broker, and a clock that everybody in it shares."""
 
@@ -93,8 +104,8 @@ class Office:
         self.broker = MemoryBroker(faults)
         self._random = Seeded()
 
-    def service(self, ledger: Ledger | None = None) -> Desk:
-        return Desk(self, ledger or MemoryLedger(), self._random)
+    def service(self, ledger: Ledger | None = None, *, declare: bool = True) -> Desk:
+        return Desk(self, ledger or MemoryLedger(), self._random, declare)
 
     def client(self, name: str = "p1") -> Client:
         return Client(self, name)
@@ -105,6 +116,11 @@ class Office:
         connection.consume(target_queue(group, "classic"), prefetch=1000)
         return connection
 
+    def tap(self) -> Tap:
+        """Everything that is put into a queue from now on."""
+        self.broker.faults = tap = Tap()
+        return tap
+
     def dead(self) -> list[dict[str, str]]:
         """The dead letters, oldest first."""
         return [msgspec.json.decode(body) for body in self.broker.bodies(DEAD_QUEUE)]
@@ -113,12 +129,18 @@ class Office:
 class Desk:
     """One ledger service; every turn of it is taken here."""
 
-    def __init__(self, office: Office, ledger: Ledger, seeded: Seeded) -> None:
+    def __init__(self, office: Office, ledger: Ledger, seeded: Seeded, declare: bool) -> None:
         self.connection = Unsure(office.broker)
         self.clock = office.clock
         self.turns = 0
         self.service = LedgerService(
-            ledger, self.connection, office.clock, seeded, NoFailpoints(), queue_type="classic"
+            ledger,
+            self.connection,
+            office.clock,
+            seeded,
+            NoFailpoints(),
+            queue_type="classic",
+            declare=declare,
         )
         self.work()
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from resonate_amqp.core.requests import OriginGet, footprint
 from resonate_amqp.core.model import Promise, Task
+from resonate_amqp.core.requests import OriginGet, footprint
+from resonate_amqp.core.timers import Timer
 from resonate_amqp.errors import LedgerUnavailable, Superseded
 from resonate_amqp.ledgers.memory import MemoryLedger
 from resonate_amqp.ports import Backlog, Batch, Outcome
@@ -84,11 +85,16 @@ class Shared(MemoryLedger):
 
 
 class Watched(MemoryLedger):
-    """Calls `applying` before and `applied` after each transaction."""
+    """Calls `applying` before each transaction, and counts the loads of timers."""
 
     applying: Callable[[], None] | None = None
+    loads = 0
 
     def apply(self, batch: Batch, clock: int) -> Outcome:
         if self.applying is not None:
             self.applying()
         return super().apply(batch, clock)
+
+    def due_before(self, horizon: int, limit: int) -> list[Timer]:
+        self.loads += 1
+        return super().due_before(horizon, limit)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from resonate_amqp.errors import InvalidId, InvalidTarget
+from resonate_amqp.errors import Encoding, InvalidId, InvalidTarget
 from resonate_amqp.wire.address import (
     MAX_ID,
     MAX_ROOT_ID,
@@ -21,7 +23,9 @@ from resonate_amqp.wire.address import (
     shard_key,
     shard_keys,
 )
+from resonate_amqp.wire.tags import check_tags
 
+allowed = st.characters(codec="utf-8", exclude_categories=["Cc"], exclude_characters=":")
 names = st.from_regex(r"[A-Za-z0-9_-]{1,64}", fullmatch=True)
 
 
@@ -75,7 +79,7 @@ def test_a_group_that_could_not_stand_in_a_queue_name_is_refused(name: str) -> N
         check_name("group", name)
 
 
-@given(st.text(st.characters(exclude_categories=("Cs", "Cc"), exclude_characters=":"), min_size=1))
+@given(st.text(allowed, min_size=1))
 def test_text_without_colons_and_controls_is_an_id(text: str) -> None:
     if len(text.encode()) <= MAX_ROOT_ID:
         assert check_root_id(text) == text
@@ -119,3 +123,28 @@ def test_the_longest_reply_queue_is_a_name_the_broker_takes() -> None:
     assert is_reply_queue(longest)
     assert not is_reply_queue("resonate.reply." + "x" * 250)
     assert not is_reply_queue("resonate.any.billing")
+
+
+def test_tags_that_can_be_recorded_are_kept_as_they_are() -> None:
+    assert check_tags({"team": "café", "": ""}) == {"team": "café", "": ""}
+
+
+@pytest.mark.parametrize(
+    ("tags", "path"),
+    [
+        ({"a": 1}, "tags.a"),
+        ({1: "a"}, "tags"),
+        ({"a": "\0"}, "tags.a"),
+        ({"\0": "a"}, "tags"),
+        ({"a": "\ud800"}, "tags.a"),
+        ({"\ud800": "a"}, "tags"),
+        ({"a": "x" * 2049}, "tags.a"),
+        ({str(number): "" for number in range(60)}, "tags"),
+    ],
+)
+def test_a_tag_that_cannot_be_recorded_is_refused_by_its_name(
+    tags: dict[Any, Any], path: str
+) -> None:
+    with pytest.raises(Encoding) as refused:
+        check_tags(tags)
+    assert refused.value.path == path

@@ -23,9 +23,15 @@ from resonate_amqp.wire.codec import (
     encode_call,
 )
 
-text = st.text(st.characters(exclude_categories=("Cs",)))
-scalars = st.none() | st.booleans() | st.integers() | text
-scalars |= st.floats(allow_nan=False, allow_infinity=False)
+text = st.text(st.characters(codec="utf-8"))
+names = st.text(st.characters(codec="utf-8", exclude_characters="\0"))
+scalars: st.SearchStrategy[Any] = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False, allow_infinity=False),
+    text,
+)
 values = st.recursive(
     scalars, lambda inner: st.lists(inner) | st.dictionaries(text, inner), max_leaves=20
 )
@@ -36,7 +42,7 @@ def test_a_json_value_comes_back_as_it_was(value: Any) -> None:
     assert decode(encode(value)) == value
 
 
-@given(func=text, args=st.lists(values, max_size=3), kwargs=st.dictionaries(text, values))
+@given(func=names, args=st.lists(values, max_size=3), kwargs=st.dictionaries(text, values))
 def test_a_call_comes_back_as_it_was(func: str, args: list[Any], kwargs: dict[str, Any]) -> None:
     param = encode_call(func, 3, tuple(args), kwargs)
     assert decode_call(param) == Call(func, args, kwargs, 3)
@@ -94,7 +100,7 @@ def test_what_json_cannot_hold_is_refused_by_its_place(value: Any, path: str, pr
 
 
 def test_a_keyword_argument_is_named_by_its_keyword() -> None:
-    with pytest.raises(Encoding, match=r"^kwargs\.when: a set"):
+    with pytest.raises(Encoding, match=r"^kwargs\.when: set"):
         encode_call("f", 1, (), {"when": set()})
 
 

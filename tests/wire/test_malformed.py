@@ -221,7 +221,7 @@ def forged(change: Callable[[dict[str, Any]], None]) -> bytes:
     ],
 )
 def test_a_bad_execute_names_its_field(change: Callable[[dict[str, Any]], None], path: str) -> None:
-    """A worker must be able to put it aside: whatever escaped would end one worker after another."""
+    """A worker must be able to put it aside: what escaped would end one worker after another."""
     with pytest.raises(Malformed) as refused:
         decode_execute(forged(change))
     assert refused.value.path == path

@@ -1,0 +1,223 @@
+"""A whole system on one thread: ledger, workers and a caller, their time and their luck seeded.
+
+In every round each actor takes one turn, in random order. While `rough`, messages are dropped,
+doubled and delayed, connections are cut, and processes die and are replaced.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Callable
+from typing import Any
+
+from resonate_amqp.brokers.memory import Fate, MemoryBroker
+from resonate_amqp.core.effects import Limits
+from resonate_amqp.core.invariants import check_state
+from resonate_amqp.core.model import ORIGIN, PARENT, SCOPE, TARGET, Promise
+from resonate_amqp.core.requests import PromiseCreate
+from resonate_amqp.errors import ResonateError
+from resonate_amqp.ledgers.memory import MemoryLedger
+from resonate_amqp.ports import Batch, Outcome
+from resonate_amqp.resonate.machine import Loop, NoFailpoints
+from resonate_amqp.runtime.registry import Registry
+from resonate_amqp.runtime.session import Session
+from resonate_amqp.runtime.worker import Worker
+from resonate_amqp.server.service import LedgerService
+from resonate_amqp.settings import Settings
+from resonate_amqp.telemetry.logs import LogTelemetry
+from resonate_amqp.wire.codec import encode_call, result_of
+from resonate_amqp.wire.envelope import Reply
+from tests.server.desk import HandClock, Seeded
+
+ROUGH_ROUNDS = 120
+MOST_ROUNDS = 4_000
+SETTINGS = Settings(group="g", prefetch=4, park_after=2.0, request_timeout=30)
+
+
+class OnceLedger(MemoryLedger):
+    """Fails when a settled promise changes."""
+
+    def apply(self, batch: Batch, clock: int) -> Outcome:
+        before = {p.id: p for p in self.promises.values() if not p.pending}
+        outcome = super().apply(batch, clock)
+        for promise_id, was in before.items():
+            now = self.promises[promise_id]
+            assert (now.state, now.value, now.settled_at) == (was.state, was.value, was.settled_at)
+        return outcome
+
+
+class Postponed:
+    """An executor whose leaves run when the stage lets them."""
+
+    def __init__(self) -> None:
+        self.waiting: list[Callable[[], None]] = []
+
+    def submit(
+        self,
+        work: Callable[[], Any],
+        done: Callable[[Any, BaseException | None], None],
+        *,
+        is_async: bool,
+    ) -> None:
+        def run() -> None:
+            try:
+                value = work()
+            except Exception as error:
+                done(None, error)
+            else:
+                done(value, None)
+
+        self.waiting.append(run)
+
+    def close(self) -> None:
+        self.waiting.clear()
+
+    def run_some(self, chance: random.Random) -> bool:
+        due = [one for one in self.waiting if chance.random() < 0.7]
+        self.waiting = [one for one in self.waiting if one not in due]
+        for one in due:
+            one()
+        return bool(due)
+
+
+class Actor:
+    """One process: a connection, its loop, and the leaves it runs."""
+
+    def __init__(self, stage: Stage, kind: str) -> None:
+        self.kind = kind
+        self.connection = stage.broker.connect()
+        self.executor = Postponed()
+        self.down_until = 0
+        self.loop: Loop
+        if kind == "ledger":
+            self.loop = LedgerService(
+                stage.ledger,
+                self.connection,
+                stage.clock,
+                stage.random,
+                NoFailpoints(),
+                queue_type="classic",
+            )
+            return
+        pid = stage.random.token()
+        self.session = Session(self.connection, stage.clock, stage.random, group=kind, pid=pid)
+        self.loop = self.session
+        if kind == "g":
+            worker = Worker(
+                self.session,
+                stage.registry,
+                self.executor,
+                LogTelemetry(),
+                NoFailpoints(),
+                SETTINGS,
+                {"ran": stage.ran},
+            )
+            worker.start()
+
+
+class Stage:
+    """`call` and then `play` until it is answered."""
+
+    def __init__(self, seed: int, registry: Registry, *, rough: bool) -> None:
+        self.chance = random.Random(seed)
+        self.random = Seeded(seed)
+        self.rough = rough
+        self.clock = HandClock()
+        self.broker = MemoryBroker(self._fate if rough else None)
+        self.ledger = OnceLedger(Limits(max_deliveries=10_000))
+        self.registry = registry
+        self.ran: Counter[str] = Counter()
+        self.rounds = 0
+        self.story: list[str] = []
+        self.outcome: Promise | ResonateError | None = None
+        ledger = Actor(self, "ledger")
+        ledger.loop.turn(ledger.connection.poll(0))
+        self.actors = [ledger, *(Actor(self, kind) for kind in ("g", "g", "caller"))]
+
+    def call(self, func: str, *args: Any) -> None:
+        """Call a function durably, from the caller's process."""
+        session = next(actor.session for actor in self.actors if actor.kind == "caller")
+        create = PromiseCreate(
+            id="root",
+            timeout_at=self.clock.now() + 3_600_000,
+            param=encode_call(func, 1, args, {}),
+            tags={ORIGIN: "root", PARENT: "root", SCOPE: "global", TARGET: "poll://any@g"},
+        )
+
+        def recorded(reply: Reply | ResonateError) -> None:
+            assert isinstance(reply, Reply)
+            session.listeners.add("root", self._heard, registered=False)
+
+        session.calls.send([create], recorded, about="root")
+
+    def play(self) -> Any:
+        """Take rounds until the call is answered; answers its result."""
+        while self.outcome is None:
+            assert self.rounds < MOST_ROUNDS, f"no end; {self._standing()}"
+            self.rounds += 1
+            rough = self.rough and self.rounds < ROUGH_ROUNDS
+            if rough:
+                self._disturb()
+            else:
+                self.rough = False
+                self.broker.release()
+            self._round()
+        assert isinstance(self.outcome, Promise), self.outcome
+        return result_of(self.outcome)
+
+    def live(self, milliseconds: int) -> None:
+        """Let time pass, whether or not the call is answered."""
+        until = self.clock.passed + milliseconds
+        while self.clock.passed < until:
+            self._round()
+
+    def check(self) -> None:
+        """What must hold of the records, however they came about."""
+        ledger = self.ledger
+        violations = check_state(ledger.promises, ledger.tasks, ledger.offers)
+        assert not violations, violations
+
+    def _round(self) -> None:
+        busy = False
+        for actor in self.chance.sample(self.actors, len(self.actors)):
+            if actor.down_until and actor.down_until <= self.clock.passed:
+                actor.down_until = 0
+                actor.connection.reconnect()
+            busy |= actor.executor.run_some(self.chance) or bool(actor.executor.waiting)
+            events = actor.connection.poll(0)
+            busy |= bool(events)
+            actor.loop.turn(events)
+            self.story.append(f"{self.clock.passed} {actor.kind} {len(events)}")
+        waits = [actor.loop.idle_ms() for actor in self.actors]
+        waits += [a.down_until - self.clock.passed for a in self.actors if a.down_until]
+        self.clock.passed += self.chance.randrange(3) if busy else max(1, min(waits))
+
+    def _fate(self, _queue: str, _body: bytes, persistent: bool) -> Fate:
+        if not self.rough:
+            return Fate.DELIVER
+        luck = self.chance.random()
+        if luck < 0.08:
+            return Fate.DUPLICATE
+        if luck < 0.16:
+            return Fate.DELAY
+        return Fate.DROP if luck < 0.26 and not persistent else Fate.DELIVER
+
+    def _disturb(self) -> None:
+        luck = self.chance.random()
+        actor = self.chance.choice(self.actors)
+        if luck < 0.05 and not actor.down_until:
+            actor.connection.cut()
+            actor.down_until = self.clock.passed + self.chance.randrange(1, 1_500)
+        elif luck < 0.10 and actor.kind != "caller":
+            actor.connection.close()
+            actor.executor.close()
+            self.actors[self.actors.index(actor)] = Actor(self, actor.kind)
+        elif luck < 0.20:
+            self.broker.release()
+
+    def _heard(self, outcome: Promise | ResonateError) -> None:
+        self.outcome = outcome
+
+    def _standing(self) -> dict[str, str]:
+        return {task.id: str(task) for task in self.ledger.tasks.values()}

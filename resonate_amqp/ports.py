@@ -233,13 +233,17 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a committed transaction answered, and what is to be sent because of it."""
+    """What a committed transaction answered, and what is to be sent because of it.
+
+    `void` are the ids of tasks whose outbox rows it deleted.
+    """
 
     now: int
     answers: tuple[tuple[Response, ...], ...]
     executes: tuple[Execute, ...]
     unblocks: tuple[Unblock, ...]
     timers: tuple[Timer, ...]
+    void: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,8 +71,7 @@ class Overlay:
         self.tasks[task.id] = task
 
     def offer(self, task: Task, target: str) -> None:
-        """Void the task's older outbox rows and write one for its present version."""
-        self.withdraw(task.id)
+        """Write an outbox row for the task's present version; a pending one has no other."""
         self.offers.append(Offer(next(self.serials), task.id, task.version, target))
 
     def withdraw(self, task_id: str) -> None:

@@ -167,7 +167,8 @@ def _recorded(
     overlay.unblocks.extend((promise.id, address) for address in promise.listeners)
     task = overlay.task(promise.id)
     if task is not None and task.state is not TaskState.FULFILLED:
-        overlay.withdraw(task.id)
+        if task.state is TaskState.PENDING:
+            overlay.withdraw(task.id)
         overlay.put_task(cleared(task, TaskState.FULFILLED))
     return promise, woken
 

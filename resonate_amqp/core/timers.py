@@ -81,4 +81,5 @@ def restarted(state: Overlay, task_id: str, now: int) -> None:
     if task.state is TaskState.ACQUIRED:
         tasks.taken_over(state, task, promise, now)
     elif task.state is TaskState.PENDING:
+        state.withdraw(task.id)
         state.put_task(promises.offer_if_due(state, task, promise.target, now))

@@ -85,6 +85,7 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
         "synchronous=FULL",
         "busy_timeout=5000",
         "journal_size_limit=67108864",
+        "wal_autocheckpoint=8000",
         "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")

@@ -27,4 +27,6 @@ def outcome_of(
         timers.extend(timers_of(promise, None))
     for task in state.tasks.values():
         timers.extend(timers_of(None, task))
-    return Outcome(now, answers, tuple(executes), tuple(unblocks), tuple(timers))
+    return Outcome(
+        now, answers, tuple(executes), tuple(unblocks), tuple(timers), frozenset(state.withdrawn)
+    )

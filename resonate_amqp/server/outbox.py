@@ -35,20 +35,30 @@ class Outbox:
         self._random = random
         self._queue_type = queue_type
         self._rows: dict[int, _Row] = {}
+        self._serials: dict[str, int] = {}
         self._confirmed: list[int] = []
 
     def clear(self) -> None:
         """Forget everything: another ledger is responsible, or everything is loaded again."""
         self._rows.clear()
+        self._serials.clear()
         self._confirmed.clear()
 
     def publish(self, executes: Iterable[Execute], now: int, *, repeat: bool = False) -> None:
         for execute in executes:
             self._send(_Row(execute, publishes=1 if repeat else 0), now)
 
+    def void(self, tasks: Iterable[str]) -> None:
+        """Forget the rows of these tasks: they were deleted when the task was acquired."""
+        for task_id in tasks:
+            self._rows.pop(self._serials.pop(task_id, 0), None)
+
     def confirmed(self, serials: Iterable[int]) -> None:
+        """The broker has these messages; what is unknown here was confirmed or void before."""
         for serial in serials:
-            if self._rows.pop(serial, None) is not None:
+            row = self._rows.pop(serial, None)
+            if row is not None:
+                self._serials.pop(row.execute.promise.id, None)
                 self._confirmed.append(serial)
 
     def take_confirmed(self) -> list[int]:
@@ -98,6 +108,7 @@ class Outbox:
             now=now,
         )
         self._rows[execute.serial] = replace(row, publishes=row.publishes + 1, due_at=0)
+        self._serials[execute.promise.id] = execute.serial
         self._broker.publish(
             queue_of(execute.target),
             encode_execute(message),

@@ -275,6 +275,7 @@ class LedgerService:
             self._post.unblock(unblock.address, encode_unblock(unblock.promise))
             self._notified.append((unblock.promise.id, unblock.address))
         self._watch.add(outcome.timers)
+        self._outbox.void(outcome.void)
         self._outbox.publish(outcome.executes, outcome.now)
 
     def _answer_trees(self, load: Load) -> None:

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import json
 import secrets
-from typing import Any
 
 import click
 
-from resonate_amqp.cli.options import as_json, broker, client, request_timeout
+from resonate_amqp.cli.options import as_json, broker, client, json_or_text, request_timeout
 from resonate_amqp.cli.output import show_json
 from resonate_amqp.errors import RemoteError
 
@@ -44,7 +43,7 @@ def call(
     promise_id = promise_id or f"call-{secrets.token_hex(6)}"
     resonate = client(broker_url, timeout_s)
     try:
-        handle = resonate.options(target=target).rpc(promise_id, func, *map(_value, args))
+        handle = resonate.options(target=target).rpc(promise_id, func, *map(json_or_text, args))
         if no_wait:
             show_json({"id": promise_id}) if as_json else click.echo(promise_id)
             return
@@ -63,10 +62,3 @@ def call(
         show_json({"id": promise_id, "result": result})
     else:
         click.echo(json.dumps(result, ensure_ascii=False))
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

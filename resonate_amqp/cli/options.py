@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 from collections.abc import Callable
 from typing import Any
 
@@ -85,6 +86,14 @@ request_timeout = click.option(
     metavar="SECONDS",
     help="How long to wait for the ledger's answer.",
 )
+
+
+def json_or_text(text: str) -> Any:
+    """An argument's value: what it is as JSON, or else the text itself."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return text
 
 
 def _shows_password(url: str) -> bool:

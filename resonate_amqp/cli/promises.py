@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Callable
-from typing import Any
 
 import click
 
-from resonate_amqp.cli.options import as_json, broker, client, request_timeout
+from resonate_amqp.cli.options import as_json, broker, client, json_or_text, request_timeout
 from resonate_amqp.cli.output import FAILED, fail, show_promise
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Conflict, UsageError
@@ -40,7 +38,7 @@ def get(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> No
 def resolve(promise_id: str, value: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
     """Resolve the promise ID with a value."""
     _show(
-        lambda resonate: resonate.promises.resolve(promise_id, _value(value)),
+        lambda resonate: resonate.promises.resolve(promise_id, json_or_text(value)),
         as_json,
         timeout_s,
         broker_url,
@@ -89,10 +87,3 @@ def _show(
         sys.exit(FAILED)
     finally:
         resonate.stop()
-
-
-def _value(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except ValueError:
-        return text

@@ -50,6 +50,8 @@ def test_durable_messages_survive_a_crash_and_a_restart(tmp_path: Path) -> None:
     with PrivateBroker(tmp_path, configuration="channel_max = 77") as node:
         url = node.new_vhost()
         _publish(url, b"kept")
+        # A confirm says that the message is on disk, not yet the definition of its queue.
+        node.control("eval", "mnesia:sync_log().")
         node.kill()
         assert not node.running
         node.restart()

@@ -6,7 +6,7 @@ its changes in one transaction. No transition sees anything but the overlay.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -95,11 +95,16 @@ class Overlay:
         for promise in self.promises.values():
             if promise.branch == branch and promise.id != branch and not promise.pending:
                 children[promise.id] = promise
-        chosen: list[Promise] = []
-        size = 0
-        for child in children.values():
-            size += len(child.param.data) + len(child.value.data)
-            if size > PRELOAD_BYTES or len(chosen) == PRELOAD_MOST:
-                return tuple(chosen), True
-            chosen.append(child)
-        return tuple(chosen), False
+        return within(children.values())
+
+
+def within(promises: Iterable[Promise]) -> tuple[tuple[Promise, ...], bool]:
+    """The first of these, as many as an answer may carry, and whether there are more."""
+    chosen: list[Promise] = []
+    size = 0
+    for promise in promises:
+        size += len(promise.param.data) + len(promise.value.data)
+        if chosen and (size > PRELOAD_BYTES or len(chosen) == PRELOAD_MOST):
+            return tuple(chosen), True
+        chosen.append(promise)
+    return tuple(chosen), False

@@ -121,7 +121,7 @@ class Lease:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskHeartbeat:
-    """Refresh leases of either kind; the answer names those that are lost."""
+    """Refresh leases of either kind; the answer names the holders of those that are lost."""
 
     kind: ClassVar[str] = "task.heartbeat"
     pid: str
@@ -220,6 +220,7 @@ class Response:
     `status` is the protocol's: 200 done, 300 suspend refused because something awaited is
     settled, 400 bad request, 404 absent, 409 not in that state, 422 cannot be awaited, 500 failed.
     `preload` are settled children of the task, `more` that there are others.
+    `lost` are holders whose lease no longer stands.
     `applied` tells whether this request, or an earlier copy of it, is what settled `promise`.
     """
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from resonate_amqp.core import promises
-from resonate_amqp.core.effects import Overlay
+from resonate_amqp.core.effects import Overlay, within
 from resonate_amqp.core.model import TARGET, Promise, Task, TaskState, origin_of
 from resonate_amqp.core.requests import (
     PromiseCreate,
@@ -48,6 +48,8 @@ def create(state: Overlay, request: TaskCreate, now: int) -> Response:
         return Response(status=status, error=f"promise {request.action.id!r} has no target")
     before = state.task(request.action.id)
     if before is not None and before.last_holder == request.holder:
+        if before.state is TaskState.ACQUIRED and existing is not None:
+            return _acquired(state, before, existing)
         return Response(status=200, task=before, promise=existing)
     response = promises.create(state, request.action, now)
     if not response.ok or response.promise is None or response.task is None:
@@ -156,7 +158,8 @@ def suspend(state: Overlay, request: TaskSuspend, now: int) -> Response:
         if task.resumes:
             task = task.but(resumes=())
             state.put_task(task)
-        return Response(status=300, task=task, preload=done)
+        told, more = within(done)
+        return Response(status=300, task=task, preload=told, more=more)
     for promise in present:
         if task.id not in promise.callbacks:
             state.put(promise.but(callbacks=promises.joined(promise.callbacks, task.id)))
@@ -203,7 +206,7 @@ def heartbeat(state: Overlay, request: TaskHeartbeat, now: int) -> Response:
         promise = promises.live(state, lease.id, now)
         task = state.task(lease.id)
         if promise is None or task is None or not _holds(task, lease.version, lease.holder):
-            lost.append(lease.id)
+            lost.append(lease.holder)
         elif task.ttl is not None:
             state.put_task(task.but(expires_at=now + task.ttl))
     return Response(status=200, lost=tuple(lost))

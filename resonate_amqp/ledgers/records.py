@@ -54,6 +54,7 @@ class Records:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._known: OrderedDict[str, Record] = OrderedDict()
+        self._large: set[str] = set()
 
     def promise(self, promise_id: str) -> Promise | None:
         return self._record(promise_id)[0]
@@ -76,20 +77,27 @@ class Records:
             awaiters = []
 
     def keep(self, state: Overlay) -> None:
-        """Remember what a stored overlay wrote, and forget what is oldest or large and settled."""
+        """Remember what a stored overlay wrote, and forget what is oldest, or large."""
         for promise in state.promises.values():
             task = self._known.get(promise.id, (None, None))[1]
             self._known[promise.id] = (promise, task)
+            self._note_size(promise)
         for task in state.tasks.values():
             self._known[task.id] = (self._known[task.id][0], task)
-        for promise in state.promises.values():
-            if not promise.pending and len(promise.param.data) + len(promise.value.data) > SMALL:
-                del self._known[promise.id]
+        for promise_id in self._large:
+            self._known.pop(promise_id, None)
+        self._large.clear()
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
 
     def forget(self) -> None:
+        """Trust nothing that was loaded before."""
         self._known.clear()
+        self._large.clear()
+
+    def _note_size(self, promise: Promise) -> None:
+        if len(promise.param.data) + len(promise.value.data) > SMALL:
+            self._large.add(promise.id)
 
     def _record(self, promise_id: str) -> Record:
         record = self._known.get(promise_id)
@@ -122,4 +130,6 @@ class Records:
                     listeners=tuple(sorted(addresses[promise_id])),
                 )
             self._known[promise_id] = (promise, task)
+            if promise is not None:
+                self._note_size(promise)
         return [awaiter for names in awaiters.values() for awaiter in names]

@@ -14,10 +14,10 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, or_, select, update
 from sqlalchemy.exc import (
+    DataError,
     DBAPIError,
     IntegrityError,
-    InterfaceError,
-    OperationalError,
+    ProgrammingError,
     ResourceClosedError,
 )
 
@@ -219,12 +219,17 @@ class SqlLedger:
                 if clock is not None:
                     self._prove(clock)
                 yield self._connection
-        except (OperationalError, InterfaceError, ResourceClosedError) as error:
+        except ResourceClosedError as error:
             self._records.forget()
             raise unavailable(self._url, error) from error
         except IntegrityError as error:
             self._records.forget()
             raise _contested(self._url, error) from error
+        except DBAPIError as error:
+            self._records.forget()
+            if isinstance(error, (DataError, ProgrammingError)):
+                raise
+            raise unavailable(self._url, error) from error
         except BaseException:
             self._records.forget()
             raise

@@ -35,6 +35,7 @@ from resonate_amqp.runtime.executor import ThreadExecutor
 from resonate_amqp.runtime.handle import Handle
 from resonate_amqp.runtime.registry import Registered, Registry, unknown
 from resonate_amqp.runtime.retry import RetryPolicy
+from resonate_amqp.telemetry.guarded import GuardedTelemetry
 from resonate_amqp.telemetry.logs import LogTelemetry
 from resonate_amqp.wire.address import canonical, check_id, check_name, check_root_id
 from resonate_amqp.wire.codec import encode_call
@@ -134,7 +135,7 @@ class Resonate:
             return lambda given: self.register(
                 given, name=name, version=version, retry_policy=retry_policy
             )
-        raw = getattr(func, "__wrapped__", func)
+        raw = getattr(func, "durable_function", func)
         added = self._registry.register(raw, name=name, version=version, retry=retry_policy)
         return Function(raw, self.run, self.rpc, added.name)
 
@@ -189,12 +190,13 @@ class Resonate:
         """The execution behind an id; raises UsageError when there is none."""
         node = self._joined()
         promise = self.promises.get(promise_id)
-        settled: Future[Promise] = Future()
+        settled = _unsettled()
         if promise.pending:
             node.listen(promise_id, settled)
         else:
             settled.set_result(promise)
-        return Handle(promise_id, settled, promise.timeout_at - node.session.now())
+        left_ms = promise.timeout_at - node.session.now()
+        return Handle(promise_id, settled, left_ms, node.may_block)
 
     def tree(self, promise_id: str, limit: int = 1000) -> list[tuple[Promise, Task | None]]:
         """The promises of the tree an id belongs to, oldest first; empty when there is none."""
@@ -296,14 +298,17 @@ class Resonate:
             settings,
             self._dependencies,
             ThreadExecutor(settings.threads),
-            self._telemetry,
+            GuardedTelemetry(self._telemetry),
             NoFailpoints(),
+            self._stopped.set,
         )
 
     def _call(self, node: Node, request: Request, create: PromiseCreate) -> Handle[Any]:
-        settled: Future[Promise] = Future()
-        node.create_listening(request, create.id, settled)
-        return Handle(create.id, settled, create.timeout_at - node.session.now())
+        settled = _unsettled()
+        response = node.create_listening(request, create.id, settled)
+        timeout_at = (response.promise or create).timeout_at
+        left_ms = timeout_at - node.session.now()
+        return Handle(create.id, settled, left_ms, node.may_block)
 
     def _create(
         self,
@@ -362,6 +367,13 @@ class _View(Resonate):
 
     def _joined(self) -> Node:
         return self._original._joined()
+
+
+def _unsettled() -> Future[Promise]:
+    """A future that nobody who waits for it can cancel for the others."""
+    settled: Future[Promise] = Future()
+    settled.set_running_or_notify_cancel()
+    return settled
 
 
 def _name(func: str | Callable[..., Any]) -> str:

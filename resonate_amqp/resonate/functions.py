@@ -19,17 +19,17 @@ Invoker = Callable[..., "Handle[Any]"]
 class Function(Generic[P, R]):
     """A registered function; calling it runs the plain Python function."""
 
-    __wrapped__: Callable[P, R]
+    durable_function: Callable[P, R]
 
     def __init__(self, func: Callable[P, R], run: Invoker, rpc: Invoker, name: str) -> None:
         functools.update_wrapper(self, func)
-        self.__wrapped__ = func
+        self.durable_function = func
         self.name = name
         self._run = run
         self._rpc = rpc
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
-        return self.__wrapped__(*args, **kwargs)
+        return self.durable_function(*args, **kwargs)
 
     def run(self, promise_id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Start it in this process, under an id."""

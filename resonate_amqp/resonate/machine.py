@@ -79,6 +79,10 @@ class Pump:
             if threading.current_thread() is not self._thread:
                 self._thread.join(timeout_s)
 
+    def current(self) -> bool:
+        """Whether the caller runs on the pump's own thread."""
+        return threading.current_thread() is self._thread
+
     @property
     def running(self) -> bool:
         return self._thread.is_alive()

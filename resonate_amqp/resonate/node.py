@@ -40,7 +40,9 @@ class Node:
         executor: Executor,
         telemetry: Telemetry,
         failpoints: Failpoints,
+        on_failure: Callable[[], None] = lambda: None,
     ) -> None:
+        self._on_failure = on_failure
         self._settings = settings
         self._stopped = threading.Event()
         self._waiting: set[Future[Any]] = set()
@@ -114,10 +116,12 @@ class Node:
         self.session.calls.send(steps, done, about=about, timeout_ms=timeout_ms)
 
     def _wait(self, begin: Callable[[Callable[[Reply | ResonateError], None]], None]) -> Reply:
-        if self._stopped.is_set():
-            raise Stopped("the instance was stopped; create another one")
+        self.may_block()
         future: Future[Reply] = Future()
         self._waiting.add(future)
+        if self._stopped.is_set():
+            self._waiting.discard(future)
+            raise Stopped("the instance was stopped; create another one")
 
         def done(reply: Reply | ResonateError) -> None:
             self._waiting.discard(future)
@@ -162,9 +166,18 @@ class Node:
 
         self.session.listeners.add(promise_id, heard, registered=registered)
 
+    def may_block(self) -> None:
+        """Raise UsageError on the node's own thread, which would wait for itself."""
+        if self._pump.current():
+            raise UsageError(
+                "a workflow's body waited for an answer that its own thread brings; yield "
+                "ctx.rfc(…) or ctx.rfi(…) instead, or wait in a leaf: yield ctx.lfc(function)"
+            )
+
     def _failed(self, error: BaseException) -> None:
         self._stopped.set()
         self._fail_waiting(error)
+        self._on_failure()
 
     def _fail_waiting(self, error: BaseException) -> None:
         for future in list(self._waiting):

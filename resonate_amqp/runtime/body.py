@@ -28,6 +28,7 @@ from resonate_amqp.core.requests import (
 )
 from resonate_amqp.errors import ResonateError, UsageError
 from resonate_amqp.ports import Delivery, Failpoints, Telemetry
+from resonate_amqp.runtime.alarms import Alarm
 from resonate_amqp.runtime.context import Context
 from resonate_amqp.runtime.leaves import Attempts, Leaves
 from resonate_amqp.runtime.replay import Await, Finish, Halt, Leaf, Replay, Want
@@ -37,6 +38,9 @@ from resonate_amqp.wire.envelope import Reply
 log = logging.getLogger(__name__)
 
 REFUSED_DELAY_MS = 5_000
+MOST_AWAITED = 5_000
+"""A task suspended on some of what it awaits is resumed early, which does no harm."""
+STEP_BYTES = 300
 GROUP_BYTES = 2 * 1024 * 1024
 
 
@@ -82,7 +86,7 @@ class Body:
         self.held = held
         self.function = function
         self.waiting_since: int | None = None
-        self.watched = False
+        self.watch: Alarm | None = None
         self.finishing = False
         self._replay = replay
         self._session = session
@@ -107,11 +111,14 @@ class Body:
     def start(self, preload: tuple[Promise, ...], complete: bool) -> None:
         """Run the body on what is recorded."""
         self._failpoints.reach("body.start")
-        self._replay.start(preload, complete, self._session.now())
+        self._guarded(lambda: self._replay.start(preload, complete, self._session.now()))
         self._touched(self)
 
     def flush(self) -> None:
         """Send what the replay wants, unless a group of this task is still unanswered."""
+        self._guarded(self._flush)
+
+    def _flush(self) -> None:
         self._wants.extend(self._replay.take())
         while self._wants and self._free():
             wants, self._wants = self._wants, []
@@ -119,7 +126,7 @@ class Body:
             self._wants.extend(self._replay.take())
         if not (self._free() and self._replay.waits_for()):
             self.waiting_since = None
-            self.watched = False
+            self._unwatch()
         elif self.waiting_since is None:
             self.waiting_since = self._session.clock.monotonic()
 
@@ -135,7 +142,7 @@ class Body:
             id=self.id,
             version=self.held.version,
             holder=self.held.holder,
-            awaited=tuple(sorted(awaited)),
+            awaited=tuple(sorted(awaited)[:MOST_AWAITED]),
         )
         self._group = self._session.calls.send([step], self._suspended, about=self.id)
         return True
@@ -219,8 +226,10 @@ class Body:
 
     def _answered(self, sent: list[Want], reply: Reply | ResonateError) -> None:
         self._group = ""
-        if self._over or isinstance(reply, ResonateError):
-            return
+        if not self._over and isinstance(reply, Reply):
+            self._guarded(lambda: self._learn(sent, reply))
+
+    def _learn(self, sent: list[Want], reply: Reply) -> None:
         now = self._session.now()
         for want, response in zip(sent, reply.responses, strict=False):
             if not response.ok:
@@ -249,15 +258,13 @@ class Body:
             log.info("%s was taken over or settled meanwhile: %s", self.id, response.error)
             self._end(Ending.LOST)
             return
-        error = UsageError(response.error)
-        match want:
-            case PromiseCreate(id=promise_id) | PromiseSettle(id=promise_id):
-                self._replay.refused(promise_id, error, self._session.now())
-            case Await(id=promise_id):
-                self._replay.refused(promise_id, error, self._session.now())
-            case _:
-                log.error("the ledger refused %s: %s; it is released", self.id, response.error)
-                self.release(REFUSED_DELAY_MS)
+        promise_id = getattr(want, "id", "")
+        if response.status < 500 and promise_id:
+            error = UsageError(response.error)
+            self._replay.refused(promise_id, error, self._session.now())
+            return
+        log.error("the ledger failed on a step of %s: %s; it is released", self.id, response.error)
+        self.release(REFUSED_DELAY_MS)
 
     def _suspended(self, reply: Reply | ResonateError) -> None:
         self._group = ""
@@ -266,6 +273,7 @@ class Body:
         if self._over or isinstance(reply, ResonateError):
             return
         response = reply.responses[0]
+        self._touched(self)
         if response.status == 200:
             self._failpoints.reach("suspend.answered")
             self._end(Ending.SUSPENDED)
@@ -275,10 +283,11 @@ class Body:
                 self._known(promise, self._session.now())
             for heard in late:
                 self._heard(heard)
-            self._touched(self)
-        else:
+        elif response.status == 409:
             log.info("%s could not be suspended: %s", self.id, response.error)
             self._end(Ending.LOST)
+        else:
+            log.error("%s goes on waiting here: %s", self.id, response.error)
 
     def _heard(self, outcome: Promise | ResonateError) -> None:
         if self._over:
@@ -287,6 +296,9 @@ class Body:
             self._late.append(outcome)
             return
         self._touched(self)
+        self._guarded(lambda: self._take(outcome))
+
+    def _take(self, outcome: Promise | ResonateError) -> None:
         if isinstance(outcome, ResonateError):
             for promise_id in self._listening & self._replay.waits_for():
                 self._replay.refused(promise_id, outcome, self._session.now())
@@ -299,10 +311,24 @@ class Body:
         def done(value: Any, error: BaseException | None, context: Context) -> None:
             if not self._over:
                 now = self._session.now()
-                self._replay.leaf_done(promise_id, value, error, context, now)
+                leaf_done = self._replay.leaf_done
+                self._guarded(lambda: leaf_done(promise_id, value, error, context, now))
                 self._touched(self)
 
         return done
+
+    def _guarded(self, action: Callable[[], None]) -> None:
+        """Run what user code may break; a body that cannot go on here is released, not lost."""
+        try:
+            action()
+        except Exception:
+            log.exception("%s cannot go on in this process; it is released", self.id)
+            self.release(REFUSED_DELAY_MS)
+
+    def _unwatch(self) -> None:
+        if self.watch is not None:
+            self.watch.cancel()
+            self.watch = None
 
     def _tell_called(self, create: PromiseCreate) -> None:
         function = create.param.headers.get("func", "")
@@ -321,6 +347,7 @@ class Body:
             return
         self._over = True
         self.waiting_since = None
+        self._unwatch()
         self._drop_group()
         for attempts in self._attempts:
             attempts.abandon()
@@ -331,11 +358,14 @@ class Body:
 
 
 def _weight(want: Want) -> int:
-    """How much a step adds to its group, which must fit into one message."""
+    """About how many bytes a step adds to its group, which must fit into one message."""
     match want:
-        case PromiseCreate(param=value) | PromiseSettle(value=value):
-            return len(value.data)
+        case PromiseCreate(id=promise_id, param=value, tags=tags):
+            words = sum(len(name) + len(text) for name, text in tags.items())
+            return STEP_BYTES + len(promise_id) + len(value.data) + words
+        case PromiseSettle(value=value):
+            return STEP_BYTES + len(value.data)
         case Finish(settle=settle):
-            return len(settle.value.data)
+            return STEP_BYTES + len(settle.value.data)
         case _:
-            return 0
+            return STEP_BYTES

@@ -161,5 +161,5 @@ def _deadline(family: Family, timeout: Seconds | None, now: int) -> int:
 
 
 def _raw(func: Callable[..., Any]) -> Callable[..., Any]:
-    raw: Callable[..., Any] = getattr(func, "__wrapped__", func)
+    raw: Callable[..., Any] = getattr(func, "durable_function", func)
     return raw

@@ -87,6 +87,7 @@ class Invoke(Command):
             )
         if version is not None and version < 0:
             raise UsageError(f"{self.mode} {self.name!r}: version {version} is negative")
+        _check_kinds(target=target, timeout=timeout, tags=tags)
         self.target = self.target if target is None else target
         self.timeout = self.timeout if timeout is None else timeout
         self.tags = self.tags if tags is None else tags
@@ -120,6 +121,7 @@ class External(Command):
         self, *, timeout: Seconds | None = None, tags: Mapping[str, str] | None = None
     ) -> Self:
         """Set the deadline (seconds from now) or tags; answers the command itself."""
+        _check_kinds(timeout=timeout, tags=tags)
         self.timeout = self.timeout if timeout is None else timeout
         self.tags = self.tags if tags is None else tags
         return self
@@ -130,6 +132,17 @@ class Promised:
     """A promise under way: `yield` it, any number of times, for its value."""
 
     id: str
+
+
+def _check_kinds(*, target: object = None, timeout: object = None, tags: object = None) -> None:
+    """Raise UsageError, where it was written, for an option of a type that cannot be meant."""
+    for name, value, kinds in (
+        ("target", target, str),
+        ("timeout", timeout, (int, float, timedelta)),
+        ("tags", tags, Mapping),
+    ):
+        if value is not None and not isinstance(value, kinds):
+            raise UsageError(f"option {name}={value!r} is of type {type(value).__name__}")
 
 
 def seconds_of(duration: Seconds) -> float:

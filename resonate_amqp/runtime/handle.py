@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from concurrent.futures import Future
+from threading import TIMEOUT_MAX
 from typing import Any, Generic, TypeVar, cast
 
 from resonate_amqp.core.model import Promise
@@ -13,7 +14,7 @@ from resonate_amqp.wire.codec import result_of
 
 T = TypeVar("T")
 
-LATE_MS = 60_000
+LATE_S = 60.0
 
 
 class Handle(Generic[T]):
@@ -23,10 +24,17 @@ class Handle(Generic[T]):
     a builtin, else RemoteError, Canceled or TimedOut.
     """
 
-    def __init__(self, promise_id: str, settled: Future[Promise], left_ms: int) -> None:
+    def __init__(
+        self,
+        promise_id: str,
+        settled: Future[Promise],
+        left_ms: int,
+        may_block: Callable[[], None] = lambda: None,
+    ) -> None:
         self.id = promise_id
         self._settled = settled
         self._left_ms = left_ms
+        self._may_block = may_block
 
     def done(self) -> bool:
         """Whether the outcome is known here; never blocks."""
@@ -37,6 +45,8 @@ class Handle(Generic[T]):
 
         Raises TimeoutError after `timeout`; the execution goes on and may be waited for again.
         """
+        if not self._settled.done():
+            self._may_block()
         if timeout is not None:
             try:
                 settled = self._settled.result(timeout)
@@ -47,7 +57,7 @@ class Handle(Generic[T]):
                 ) from None
             return cast(T, result_of(settled))
         try:
-            promise = self._settled.result((self._left_ms + LATE_MS) / 1000)
+            promise = self._settled.result(min(self._left_ms / 1000 + LATE_S, TIMEOUT_MAX))
         except TimeoutError:
             raise TimedOut(f"promise {self.id!r} was not settled before its deadline") from None
         return cast(T, result_of(promise))

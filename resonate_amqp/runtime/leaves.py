@@ -86,8 +86,7 @@ class Leaves:
         if attempts.done is None:
             return
         if isinstance(error, Exception) and not isinstance(error, UsageError):
-            left_ms = leaf.timeout_at - self._session.now()
-            delay_ms = retries_after(leaf.function.retry, number, left_ms)
+            delay_ms = self._delay_ms(leaf, number)
             if delay_ms is not None:
                 log.warning(
                     "%s attempt %d of %s failed, again in %d ms: %r",
@@ -102,3 +101,12 @@ class Leaves:
                 )
                 return
         attempts.done(value, error, context)
+
+    def _delay_ms(self, leaf: Leaf, number: int) -> int | None:
+        """When to try again; a policy that fails itself ends the attempts."""
+        left_ms = leaf.timeout_at - self._session.now()
+        try:
+            return retries_after(leaf.function.retry, number, left_ms)
+        except Exception:
+            log.exception("the retry policy of %s failed; no further attempt", leaf.function.name)
+            return None

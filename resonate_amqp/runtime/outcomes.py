@@ -6,7 +6,7 @@ from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.core.requests import PromiseSettle
-from resonate_amqp.errors import NotDurable, UsageError
+from resonate_amqp.errors import NotDurable
 from resonate_amqp.runtime.commands import Command
 from resonate_amqp.wire.codec import encode, encode_error, result_of
 
@@ -27,7 +27,7 @@ def verdict_of(promise_id: str, value: Any, error: BaseException | None) -> Prom
         try:
             recorded = encode(value, "result")
             return PromiseSettle(id=promise_id, state=PromiseState.RESOLVED, value=recorded)
-        except UsageError as refusal:
+        except Exception as refusal:  # a value can be of any kind, and can change meanwhile
             error = refusal
     rejected = encode_error(error)
     return PromiseSettle(id=promise_id, state=PromiseState.REJECTED, value=rejected)

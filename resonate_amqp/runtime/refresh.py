@@ -53,5 +53,5 @@ class Refresh:
             return
         lost = set(reply.responses[0].lost)
         for body in list(self._bodies.values()):
-            if body.id in lost and not body.finishing:
+            if body.held.holder in lost and not body.finishing:
                 body.drop()

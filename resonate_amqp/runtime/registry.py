@@ -71,7 +71,7 @@ class Registry:
 
     def of(self, func: Callable[..., Any]) -> Registered | None:
         """The registration of a function object, the latest if there are several."""
-        raw = getattr(func, "__wrapped__", func)
+        raw = getattr(func, "durable_function", func)
         found = [
             one
             for versions in self._functions.values()

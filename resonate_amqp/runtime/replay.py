@@ -15,7 +15,7 @@ from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.core.requests import PromiseCreate, PromiseSettle
-from resonate_amqp.errors import NotDurable, ResonateError, UsageError
+from resonate_amqp.errors import NotDurable, ResonateError
 from resonate_amqp.runtime.children import Family, create_of, difference, local_function
 from resonate_amqp.runtime.commands import Command, External, Invoke, Mode, Promised, Sleep
 from resonate_amqp.runtime.context import Context, Info
@@ -138,10 +138,14 @@ class Replay:
         self._settling.discard(promise_id)
         self._awaited.discard(promise_id)
         for frame in list(self._frames.values()):
+            attached = promise_id in frame.attached
             frame.attached.pop(promise_id, None)
             if frame.waiting == promise_id:
                 frame.waiting = None
                 self._advance(frame, None, error, now)
+            elif frame.verdict is not None and attached:
+                log.warning("%s ended without awaiting %s: %s", frame.id, promise_id, error)
+                self._complete_if_alone(frame, now)
 
     def leaf_done(
         self, promise_id: str, value: Any, error: BaseException | None, context: Context, now: int
@@ -209,7 +213,7 @@ class Replay:
             value, error = None, None
             try:
                 answer = self._issue(frame, command, now)
-            except UsageError as refusal:
+            except Exception as refusal:  # what cannot be recorded is raised where it was yielded
                 error = refusal
                 continue
             if isinstance(answer, _Wait):
@@ -229,13 +233,16 @@ class Replay:
     def _issue(self, frame: _Frame, command: object, now: int) -> _Wait | Promised:
         match command:
             case Invoke(mode=mode):
-                self._issue_invoke(frame, command, now)
+                if not command.issued:
+                    self._issue_invoke(frame, command, now)
                 return _Wait(command.id) if mode.waits else Promised(command.id)
             case Sleep():
-                self._create(frame, command, now)
+                if not command.issued:
+                    self._create(frame, command, now)
                 return _Wait(command.id)
             case External():
-                self._create(frame, command, now)
+                if not command.issued:
+                    self._create(frame, command, now)
                 return Promised(command.id)
             case Promised(id=promise_id):
                 if promise_id not in self._asked and promise_id not in self._known:
@@ -349,7 +356,7 @@ class Replay:
                 command.mode = Mode.DETACHED
                 try:
                     create = create_of(self._family, context.id, 0, command, now)
-                except UsageError as error:
+                except Exception as error:  # what cannot be recorded is the outcome
                     return verdict_of(verdict.id, None, error)
                 self._wants.append(create)
                 log.debug("%s dispatched %s, which it never yielded", context.id, command.id)

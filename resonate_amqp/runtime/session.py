@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol, assert_never
+from typing import Protocol, TypeVar, assert_never
 
 from resonate_amqp.errors import BrokerError, Malformed
 from resonate_amqp.ports import (
@@ -34,6 +34,8 @@ from resonate_amqp.wire.envelope import decode_replies
 from resonate_amqp.wire.topology import Queue, reply_queue
 
 log = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 IDLE_MS = 1_000
 CONSUME_AGAIN_MS = 1_000
@@ -165,11 +167,18 @@ class Session:
     def _replies(self, delivery: Delivery) -> None:
         try:
             message = decode_replies(delivery.body)
-        except (Malformed, KeyError, TypeError, ValueError) as error:
+        except (Malformed, LookupError, TypeError, ValueError, AttributeError) as error:
             log.error("a reply that cannot be read was dropped: %s", error)
             return
         self._ledger_ahead_ms = message.now - self.clock.now()
         for reply in message.replies:
-            self.calls.take(reply)
+            self._guarded(self.calls.take, reply)
         for promise in message.unblocked:
-            self.listeners.take(promise)
+            self._guarded(self.listeners.take, promise)
+
+    def _guarded(self, take: Callable[[T], None], what: T) -> None:
+        """One answer that makes no sense must not cost the others, nor this process."""
+        try:
+            take(what)
+        except Exception:
+            log.exception("an answer of the ledger could not be used: %r", what)

@@ -29,6 +29,7 @@ from resonate_amqp.ports import (
     Executor,
     Failpoints,
     Opened,
+    Refused,
     Telemetry,
     Unconfirmed,
 )
@@ -54,6 +55,7 @@ RETURN_FIRST_MS = 1_000
 RETURN_LONGEST_MS = 30_000
 UNKNOWN_LONGEST_MS = 60_000
 CONSUME_AGAIN_MS = 1_000
+REFUSED_AGAIN_MS = 5_000
 
 
 class Worker:
@@ -107,7 +109,10 @@ class Worker:
         for queue in self._queues:
             self._session.broker.cancel(queue.name)
         for body in list(self._bodies.values()):
-            self._watch(body)
+            if body.held.delivery is None and body.waiting_since is not None:
+                body.release(0)
+            else:
+                self._watch(body)
 
     def give_up(self) -> None:
         """Release the TTL leases; deliveries go back with the connection."""
@@ -127,6 +132,8 @@ class Worker:
                     self._consume()
             case ConsumerLost(queue=queue) if any(queue == own.name for own in self._queues):
                 self._lost(queue)
+            case Refused(queue=queue) if any(queue == own.name for own in self._queues):
+                self._session.later(REFUSED_AGAIN_MS, self._consume_again)
             case Confirmed(tokens=tokens):
                 self._dead.confirmed(tokens)
             case Unconfirmed(tokens=tokens):
@@ -336,14 +343,12 @@ class Worker:
         left_ms -= self._session.clock.monotonic()
         if left_ms <= 0 or not self._consuming:
             body.park()
-        elif not body.watched:
-            body.watched = True
-            self._session.later(left_ms, lambda: self._look_again(body))
+        elif body.watch is None:
+            body.watch = self._session.later(left_ms, lambda: self._look_again(body))
 
     def _look_again(self, body: Body) -> None:
-        body.watched = False
-        if body.held.holder in self._bodies:
-            self._watch(body)
+        body.watch = None
+        self._watch(body)
 
     def _park_longest_waiting(self, most: int) -> None:
         waiting = [

@@ -200,7 +200,7 @@ class LedgerService:
             self._promoted = True
             self._heard_since = self._time()
             self._watch.restart(self._ledger, self._time())
-        except LedgerUnavailable as error:
+        except (LedgerUnavailable, Superseded) as error:
             self._database_failed(error)
             return
         log.info(

@@ -362,18 +362,22 @@ def test_a_heartbeat_needs_version_and_holder(stale: TaskHeartbeat) -> None:
     before = world.task("r")
     world.now += 100
     response = world.ask(stale)
-    assert (response.status, response.lost) == (200, (stale.tasks[0].id,))
+    assert (response.status, response.lost) == (200, (stale.tasks[0].holder,))
     assert world.task("r") == before
 
 
 def test_a_heartbeat_refreshes_what_stands_and_names_what_is_lost() -> None:
     world = leased()
-    leases = tuple(Lease(id=task_id, version=1, holder="h1") for task_id in ("x", "r"))
-    assert world.ask(TaskHeartbeat(pid="p1", tasks=leases)).lost == ("x",)
+    leases = (
+        Lease(id="x", version=1, holder="h2"),
+        Lease(id="r", version=1, holder="h1"),
+        Lease(id="r", version=0, holder="h0"),
+    )
+    assert world.ask(TaskHeartbeat(pid="p1", tasks=leases)).lost == ("h2", "h0")
 
 
 def test_a_heartbeat_past_the_deadline_refreshes_nothing() -> None:
     world = leased()
     world.now = DEADLINE
-    assert world.ask(heartbeat("r")).lost == ("r",)
+    assert world.ask(heartbeat("r")).lost == ("h1",)
     assert world.promise("r").state is PromiseState.REJECTED_TIMEDOUT

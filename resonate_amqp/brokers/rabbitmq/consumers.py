@@ -143,8 +143,8 @@ class Consumers:
                     body=body,
                     handle=handle,
                     redelivered=bool(method.redelivered),
-                    redeliveries=int(headers.get("x-delivery-count", -1)),
-                    reply_to=properties.reply_to or "",
+                    redeliveries=_count(headers.get("x-delivery-count")),
+                    reply_to=_text(properties.reply_to),
                     headers=headers,
                 )
             )
@@ -199,3 +199,13 @@ class Consumers:
     def _unwanted(self, consumer: _Consumer) -> bool:
         """Whether the owner left or canceled before the consumer stood."""
         return consumer.canceled or self._consumers.get(consumer.queue.name) is not consumer
+
+
+def _count(header: object) -> int:
+    """The broker's delivery count; -1 for none, and for what a sender wrote there itself."""
+    return header if isinstance(header, int) and not isinstance(header, bool) else -1
+
+
+def _text(found: object) -> str:
+    """A property as text; pika gives bytes for what is not UTF-8, which names no queue of ours."""
+    return found if isinstance(found, str) else ""

@@ -206,8 +206,9 @@ def _check_text(text: str, path: str) -> None:
         raise Encoding(path, "the text holds a lone surrogate, which is no character") from None
 
 
-def _plain(text: str) -> str:
-    return text.encode(errors="backslashreplace").decode()
+def _plain(text: object) -> str:
+    plain = text if isinstance(text, str) else repr(text)
+    return plain.encode(errors="backslashreplace").decode()
 
 
 def _message(error: BaseException) -> str:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 
 from resonate_amqp.core.effects import PRELOAD_BYTES, PRELOAD_MOST
-from resonate_amqp.core.model import PromiseState, TaskState, Value
+from resonate_amqp.core.model import BRANCH, PromiseState, TaskState, Value
 from resonate_amqp.core.requests import (
     Group,
     Lease,
+    PromiseCreate,
     Request,
     TaskContinue,
     TaskHalt,
@@ -381,3 +382,15 @@ def test_a_heartbeat_past_the_deadline_refreshes_nothing() -> None:
     world.now = DEADLINE
     assert world.ask(heartbeat("r")).lost == ("h1",)
     assert world.promise("r").state is PromiseState.REJECTED_TIMEDOUT
+
+
+def test_a_repeated_create_answers_the_recorded_steps_again() -> None:
+    world = leased()
+    step = PromiseCreate(id="r:1", timeout_at=DEADLINE, tags={BRANCH: "r"})
+    world.run(fence("r", step), fence("r", settle("r:1")), release("r"))
+    create_again = created(call("r"), holder="h9")
+    first = world.ask(create_again)
+    assert first.task is not None
+    assert first.task.version == 2
+    assert [child.id for child in first.preload] == ["r:1"]
+    assert world.ask(create_again) == first

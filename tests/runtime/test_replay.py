@@ -322,3 +322,30 @@ def test_a_returned_command_is_an_error_that_says_to_yield_it() -> None:
     run = Run(leaf).replay()
     assert run.state is PromiseState.REJECTED
     assert "yield it instead" in run.result["message"]
+
+
+def test_one_command_yielded_twice_is_one_step() -> None:
+    def body(ctx: Context) -> Body:
+        command = ctx.lfi(leaf)
+        one = yield command
+        other = yield command
+        return [(yield one), (yield other)]
+
+    def leaf(_ctx: Context) -> int:
+        return 4
+
+    run = Run(body).replay()
+    assert run.leaves == ["r:1"]
+    assert run.result == [4, 4]
+
+
+def test_a_refused_child_nobody_awaits_does_not_hold_its_parent_up() -> None:
+    def body(ctx: Context) -> Body:
+        yield ctx.rfi("x").options(target="elsewhere")
+        return "done"
+
+    run = Run(body).replay()
+    assert not run.ended()
+    run.driver.refused("r:1", _refusal(), NOW)
+    run.pump()
+    assert run.result == "done"

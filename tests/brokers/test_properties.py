@@ -40,3 +40,18 @@ def test_odd_properties_are_read_as_absent(
         assert party.all(Disconnected) == []
     finally:
         party.close()
+
+
+def test_a_delivery_count_is_a_plain_int(vhost_url: str) -> None:
+    properties = pika.BasicProperties(headers={"x-delivery-count": 2**40})
+    party = Party(RabbitBroker(vhost_url), [])
+    try:
+        party.until(lambda: party.all(Opened))
+        party.broker.consume(WORK, prefetch=10)
+        party.until(lambda: party.all(Consuming))
+        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(vhost_url))) as raw:
+            raw.channel().basic_publish("", WORK.name, b"body", properties)
+        party.until(lambda: party.all(Delivery))
+        assert type(party.all(Delivery)[0].redeliveries) is int
+    finally:
+        party.close()

@@ -202,8 +202,8 @@ class Consumers:
 
 
 def _count(header: object) -> int:
-    """The broker's delivery count; -1 for none, and for what a sender wrote there itself."""
-    return header if isinstance(header, int) and not isinstance(header, bool) else -1
+    """The broker's count as a plain int (pika has its own); -1 for none, or a stranger's text."""
+    return int(header) if isinstance(header, int) and not isinstance(header, bool) else -1
 
 
 def _text(found: object) -> str:

@@ -18,8 +18,10 @@ from resonate_amqp.ledgers.database import connect, shown, unavailable
 VERSION_TABLE = "resonate_alembic_version"
 
 
-def prepare(url: str) -> None:
+def prepare(url: str) -> bool:
     """Create the schema in an empty database and accept this release's own.
+
+    Answers whether the database was empty.
 
     Raises SchemaError for any other database, naming the command that changes it, and
     LedgerUnavailable when the database cannot be read or written.
@@ -29,7 +31,7 @@ def prepare(url: str) -> None:
         connection.commit()
         if not tables:
             _upgrade(connection, url)
-            return
+            return True
         remedy = f"resonate-amqp ledger migrate --ledger {shown(url)}"
         if VERSION_TABLE not in tables:
             raise SchemaError(
@@ -46,6 +48,7 @@ def prepare(url: str) -> None:
         # On a read-only file SQLite begins a write without complaint and refuses only the write.
         with connection.begin():
             connection.execute(text("UPDATE ledger_queues SET now = now"))
+        return False
 
 
 def migrate(url: str) -> tuple[str, str]:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+
 from resonate_amqp.core.effects import Limits
 from resonate_amqp.ledgers import schema
+from resonate_amqp.ledgers.database import shown
 from resonate_amqp.ledgers.sql import SqlLedger
 from resonate_amqp.resonate.embedded import open_broker
 from resonate_amqp.resonate.machine import NoFailpoints, Pump, SystemClock, SystemRandom
 from resonate_amqp.server.service import LedgerService
 from resonate_amqp.settings import Settings
+
+log = logging.getLogger(__name__)
 
 
 class RunningLedger:
@@ -36,7 +41,10 @@ def start_ledger(settings: Settings) -> RunningLedger:
     Raises SchemaError or LedgerUnavailable when the database cannot be used; a broker that is
     not there yet is waited for.
     """
-    schema.prepare(settings.ledger)
+    if schema.prepare(settings.ledger):
+        log.warning("ledger %s was empty: it knows no promise", shown(settings.ledger))
+    else:
+        log.info("ledger %s opened", shown(settings.ledger))
     ledger = SqlLedger(settings.ledger, limits=Limits(max_deliveries=settings.max_deliveries))
     broker = open_broker(settings.url, heartbeat_s=settings.heartbeat, name="resonate_amqp ledger")
     service = LedgerService(

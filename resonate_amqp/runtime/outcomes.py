@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState
@@ -9,6 +10,8 @@ from resonate_amqp.core.requests import PromiseSettle
 from resonate_amqp.errors import NotDurable
 from resonate_amqp.runtime.commands import Command
 from resonate_amqp.wire.codec import encode, encode_error, result_of
+
+log = logging.getLogger(__name__)
 
 
 def outcome_of(promise: Promise) -> tuple[Any, BaseException | None]:
@@ -29,5 +32,6 @@ def verdict_of(promise_id: str, value: Any, error: BaseException | None) -> Prom
             return PromiseSettle(id=promise_id, state=PromiseState.RESOLVED, value=recorded)
         except Exception as refusal:  # a value can be of any kind, and can change meanwhile
             error = refusal
+    log.warning("%s failed", promise_id, exc_info=error)
     rejected = encode_error(error)
     return PromiseSettle(id=promise_id, state=PromiseState.REJECTED, value=rejected)

@@ -72,6 +72,8 @@ def check_name(what: str, name: str) -> str:
 @lru_cache(maxsize=1024)
 def canonical(target: str) -> str:
     """`poll://any@GROUP` or `poll://uni@GROUP/PID` for any accepted form; else InvalidTarget."""
+    if not isinstance(target, str):
+        raise InvalidTarget(f"target {target!r} is of type {type(target).__name__}; write {_FORMS}")
     text = target if "://" in target else f"poll://any@{target}"
     match = _POLL.fullmatch(text)
     if match is None:
@@ -105,7 +107,7 @@ def group_of(target: str) -> str:
 
 def check_root_id(promise_id: str) -> str:
     """A caller's id itself; raises InvalidId when it may not name the root of a tree."""
-    if ":" in promise_id:
+    if ":" in _string(promise_id):
         raise InvalidId(f"id {promise_id!r} holds a colon, which separates a tree from its steps")
     return _check_id(promise_id, MAX_ROOT_ID)
 
@@ -116,7 +118,7 @@ def check_id(promise_id: str) -> str:
 
 
 def _check_id(promise_id: str, limit: int) -> str:
-    if not promise_id:
+    if not _string(promise_id):
         raise InvalidId("the id is empty; give the call an id that names it")
     size = len(promise_id)
     if not promise_id.isascii():
@@ -128,4 +130,11 @@ def _check_id(promise_id: str, limit: int) -> str:
         raise InvalidId(f"id {promise_id[:40]!r}… is {size} bytes long; at most {limit} are kept")
     if _CONTROL.search(promise_id):
         raise InvalidId(f"id {promise_id!r} holds a control character")
+    return promise_id
+
+
+def _string(promise_id: object) -> str:
+    if not isinstance(promise_id, str):
+        kind = type(promise_id).__name__
+        raise InvalidId(f"id {promise_id!r} is of type {kind}; an id is a string")
     return promise_id

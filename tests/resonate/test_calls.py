@@ -140,14 +140,14 @@ def test_an_unknown_function_without_a_target_names_what_is_known(resonate: Reso
         resonate.rpc("id", "nowhere")
 
 
-@pytest.mark.parametrize("bad", ["", "a:b", "a\nb", "x" * 201, "\ud800"])
+@pytest.mark.parametrize("bad", ["", "a:b", "a\nb", "x" * 201, "\ud800", 5, None])
 def test_an_id_that_cannot_be_is_refused(resonate: Resonate, bad: str) -> None:
     resonate.register(add)
     with pytest.raises(InvalidId):
         resonate.rpc(bad, add, 1)
 
 
-@pytest.mark.parametrize("bad", ["", "poll://", "http://x", "poll://any@a b", "poll://uni@g"])
+@pytest.mark.parametrize("bad", ["", "poll://", "http://x", "poll://any@a b", "poll://uni@g", 5])
 def test_a_target_that_cannot_be_is_refused(resonate: Resonate, bad: str) -> None:
     with pytest.raises(InvalidTarget):
         resonate.options(target=bad).rpc("id", "f")

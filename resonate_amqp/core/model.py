@@ -167,10 +167,6 @@ class Task:
         """The task with other fields; see `Promise.but`."""
         return Task(**dict(zip(_TASK_FIELDS, _task_values(self), strict=True)) | changes)
 
-    @property
-    def leased_by_delivery(self) -> bool:
-        return self.state is TaskState.ACQUIRED and self.ticket != ""
-
 
 _PROMISE_FIELDS = tuple(one.name for one in fields(Promise))
 _promise_values = attrgetter(*_PROMISE_FIELDS)

@@ -17,7 +17,6 @@ from sqlmodel import Field, SQLModel
 from resonate_amqp.core.model import (
     BRANCH,
     PARENT,
-    SHARDS,
     Promise,
     PromiseState,
     Task,
@@ -274,11 +273,6 @@ def task_of(row: RowMapping, prefix: str = "") -> Task:
         resumes=tuple(_names(row[prefix + "resumes"])),
         **fields,
     )
-
-
-def shard_rows(queues: int = 1) -> list[dict[str, int]]:
-    """Which queue keeps which shard when there are so many queues."""
-    return [{"shard": shard, "queue": shard % queues} for shard in range(SHARDS)]
 
 
 def _table(row: type[Base]) -> Table:

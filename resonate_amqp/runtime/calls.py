@@ -42,7 +42,6 @@ class Trouble:
 
     disconnected: str = "not connected yet"
     unroutable: str = ""
-    refused: bool = False
 
 
 class Calls:

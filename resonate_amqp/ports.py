@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Any, Protocol
 
-from resonate_amqp.core.model import Promise, Task
-from resonate_amqp.core.requests import Group, Response
+from resonate_amqp.core.batch import Backlog, Batch, Outcome
+from resonate_amqp.core.model import Promise, Schedule, Task
+from resonate_amqp.core.requests import TaskSearch
 from resonate_amqp.core.timers import Timer
 from resonate_amqp.wire.topology import Exchange, Queue
 
@@ -102,11 +104,21 @@ class Confirmed:
 class Unconfirmed:
     """These publishes were refused, returned or cut off: publish again, or report.
 
-    `unroutable` names the routing key when no queue would take the message.
+    `unroutable` names the routing key when no queue would take the message; `oversized` tells
+    that it is larger than the broker takes, so that publishing it again cannot help.
     """
 
     tokens: tuple[int, ...]
     unroutable: str = ""
+    oversized: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Inspected:
+    """How many messages wait in a queue, those under way not counted; None: there is no queue."""
+
+    queue: str
+    messages: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +137,7 @@ Event = (
     | Disconnected
     | Confirmed
     | Unconfirmed
+    | Inspected
     | Blocked
 )
 
@@ -152,8 +165,18 @@ class Broker(Protocol):
         """
         ...
 
-    def consume(self, queue: Queue, *, prefetch: int, auto_ack: bool = False) -> None:
-        """Declare the queue as `declare` does, then consume it; answered by `Consuming`."""
+    def inspect(self, queue: str) -> None:
+        """Look how long a queue is; answered by `Inspected`, unless the connection is lost."""
+        ...
+
+    def consume(
+        self, queue: Queue, *, prefetch: int, auto_ack: bool = False, passive: bool = False
+    ) -> None:
+        """Declare the queue as `declare` does, then consume it; answered by `Consuming`.
+
+        Of a queue that is consumed already this changes the prefetch; after `cancel` it is
+        consumed again. What the broker does not answer in time is reported as `ConsumerLost`.
+        """
         ...
 
     def cancel(self, queue: str) -> None:
@@ -195,63 +218,15 @@ class Broker(Protocol):
         """Whether the publishing connection is open and not blocked."""
         ...
 
+    def flush(self) -> None:
+        """Send what was published so far, without waiting for the next poll."""
+        ...
+
+    def abort(self) -> None:
+        """Lose both connections at once, as a cut cable does; what is unsent is lost too."""
+        ...
+
     def close(self) -> None: ...
-
-
-@dataclass(frozen=True, slots=True)
-class Execute:
-    """A task to be offered to its target, with the outbox row's serial."""
-
-    serial: int
-    target: str
-    promise: Promise
-    version: int
-
-
-@dataclass(frozen=True, slots=True)
-class Unblock:
-    """A settled promise to be sent to a listener's address."""
-
-    address: str
-    promise: Promise
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """What one transaction of a ledger is to record.
-
-    `confirmed` are outbox serials whose execute the broker has; `notified` are pairs of promise
-    id and address whose unblock was published.
-    """
-
-    groups: Sequence[Group] = ()
-    timers: Sequence[Timer] = ()
-    confirmed: Sequence[int] = ()
-    notified: Sequence[tuple[str, str]] = ()
-    heard_since: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """What a committed transaction answered, and what is to be sent because of it.
-
-    `void` are the ids of tasks whose outbox rows it deleted.
-    """
-
-    now: int
-    answers: tuple[tuple[Response, ...], ...]
-    executes: tuple[Execute, ...]
-    unblocks: tuple[Unblock, ...]
-    timers: tuple[Timer, ...]
-    void: frozenset[str] = frozenset()
-
-
-@dataclass(frozen=True, slots=True)
-class Backlog:
-    """What a promoted ledger finds that may not have been published."""
-
-    executes: tuple[Execute, ...]
-    unblocks: tuple[Unblock, ...]
 
 
 class Ledger(Protocol):
@@ -280,6 +255,14 @@ class Ledger(Protocol):
 
     def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
         """The promises of one tree, oldest first, as recorded."""
+        ...
+
+    def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
+        """The tasks a query asks for, with their promises, as recorded."""
+        ...
+
+    def timetable(self, limit: int) -> list[Schedule]:
+        """The schedules by id, as recorded."""
         ...
 
     def trial(self) -> None:
@@ -319,7 +302,33 @@ class Telemetry(Protocol):
     def called(self, promise_id: str, parent_id: str, function: str, kind: str) -> None: ...
 
 
+class Failpoint(StrEnum):
+    """The places where a crash, a pause or a cut matters, in the order of a call's life."""
+
+    PROMOTION_PUBLISHED = "promotion.published"
+    CREATE_COMMITTED = "create.committed"
+    FULFILL_COMMITTED = "fulfill.committed"
+    BATCH_COMMITTED = "batch.committed"
+    BATCH_PUBLISHED = "batch.published"
+    OUTBOX_CONFIRMED = "outbox.confirmed"
+    MIRROR_WRITTEN = "mirror.written"
+    EXECUTE_DELIVERED = "execute.delivered"
+    ACQUIRE_ANSWERED = "acquire.answered"
+    BODY_START = "body.start"
+    BODY_FULFILL = "body.fulfill"
+    FULFILL_ANSWERED = "fulfill.answered"
+    UNBLOCK_HEARD = "unblock.heard"
+    SUSPEND_ANSWERED = "suspend.answered"
+    LEASE_ASKED = "lease.asked"
+    LEASE_ANSWERED = "lease.answered"
+
+
 class Failpoints(Protocol):
     """Named places where a test may kill, pause or cut the process."""
 
-    def reach(self, name: str) -> None: ...
+    @property
+    def armed(self) -> bool:
+        """Whether anything happens at any place; false spares the work of finding out where."""
+        ...
+
+    def reach(self, name: Failpoint) -> None: ...

@@ -23,8 +23,13 @@ TARGET = "resonate:target"
 TIMER = "resonate:timer"
 EXTERNAL = "resonate:external"
 DELAY = "resonate:delay"
+DETACHED = "resonate:detached"
+MIRROR = "resonate:mirror"
+DEADLINE = "resonate:deadline"
+SCHEDULE = "resonate:schedule"
 
 SHARDS = 64
+TICK_LENGTH = 17
 
 
 class PromiseState(StrEnum):
@@ -104,7 +109,18 @@ class Promise:
 
     @property
     def target(self) -> str:
-        return self.tags.get(TARGET, "")
+        """Where its function runs; a mirror has none, the promise it names may."""
+        return "" if MIRROR in self.tags else self.tags.get(TARGET, "")
+
+    @property
+    def mirror(self) -> str:
+        """The id of the promise whose outcome this one repeats; empty for any other promise."""
+        return self.tags.get(MIRROR, "")
+
+    @property
+    def detached(self) -> bool:
+        """Whether it outlives the promise whose task issued it."""
+        return self.tags.get(DETACHED) == "true"
 
     @property
     def branch(self) -> str:
@@ -118,7 +134,8 @@ class Promise:
     @property
     def external(self) -> bool:
         """Whether others than the task that created it may settle it; only then is it awaited."""
-        return bool(self.target) or self.timer or self.tags.get(EXTERNAL) == "true"
+        tags = self.tags
+        return TARGET in tags or self.timer or tags.get(EXTERNAL) == "true" or MIRROR in tags
 
     def but(self, **changes: Any) -> Promise:
         """The promise with other fields; `dataclasses.replace` costs three times as much."""
@@ -168,6 +185,26 @@ class Task:
         return Task(**dict(zip(_TASK_FIELDS, _task_values(self), strict=True)) | changes)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Schedule:
+    """A call that is made at every tick of a cron expression, which is read in UTC.
+
+    `param` and `tags` are those of each call, and `timeout_ms` how long one may take from when
+    it is made. `last_at` is the last tick for which one was made, `next_at` the first for which
+    none was; None when there is none. While it is paused, ticks pass unheeded.
+    """
+
+    id: str
+    cron: str
+    param: Value
+    tags: Mapping[str, str]
+    timeout_ms: int
+    created_at: int
+    next_at: int | None
+    last_at: int | None = None
+    paused: bool = False
+
+
 _PROMISE_FIELDS = tuple(one.name for one in fields(Promise))
 _promise_values = attrgetter(*_PROMISE_FIELDS)
 _TASK_FIELDS = tuple(one.name for one in fields(Task))
@@ -176,12 +213,16 @@ _task_values = attrgetter(*_TASK_FIELDS)
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """An outbox row: the task's execute is to be published to its target until confirmed."""
+    """An outbox row: the task's execute is to be published to its target until confirmed.
+
+    `repeat` when an execute of the same entry into `pending` may have been published before.
+    """
 
     serial: int
     task_id: str
     version: int
     target: str
+    repeat: bool = field(default=False, compare=False)
 
 
 def origin_of(promise_id: str) -> str:
@@ -195,5 +236,12 @@ def child_id(parent_id: str, number: int) -> str:
 
 
 def shard_of(promise_id: str) -> int:
-    """The shard, 0…63, that keeps the promise: CRC-32 of its origin, the same everywhere."""
-    return crc32(origin_of(promise_id).encode()) % SHARDS
+    """The shard, 0…63, that keeps the promise: CRC-32 of its origin, the same everywhere.
+
+    What a schedule calls is kept where the schedule is: an ending like that of a tick,
+    `.20260101T120000Z`, does not count.
+    """
+    root = origin_of(promise_id)
+    while root[-1:] == "Z" and root[-TICK_LENGTH:-16] == ".":
+        root = root[:-TICK_LENGTH]
+    return crc32(root.encode()) % SHARDS

@@ -9,6 +9,7 @@ from resonate_amqp.core.effects import Overlay
 from resonate_amqp.core.model import (
     CLIENT_VERDICTS,
     DELAY,
+    TIMER,
     Promise,
     PromiseState,
     Task,
@@ -37,6 +38,8 @@ def create(state: Overlay, request: PromiseCreate, now: int) -> Response:
     """Create a promise, and its task if it has a target; an existing one answers as it is."""
     existing = live(state, request.id, now)
     if existing is not None:
+        if request.strict and _asked_otherwise(existing, request):
+            return Response(status=409, promise=existing, error=_taken(existing))
         return Response(status=200, promise=existing, task=state.task(request.id))
     promise = Promise(
         id=request.id,
@@ -51,6 +54,8 @@ def create(state: Overlay, request: PromiseCreate, now: int) -> Response:
         return Response(status=400, error=refusal)
     promise = promise.at(now)
     state.put(promise)
+    if promise.mirror:
+        state.mirrors.append(promise.id)
     if not promise.target:
         return Response(status=200, promise=promise)
     if promise.pending:
@@ -72,9 +77,21 @@ def settle(state: Overlay, request: PromiseSettle, now: int, group: str) -> Resp
     promise = live(state, request.id, now)
     if promise is None:
         return absent(request.id)
+    if promise.mirror and promise.pending:
+        named = f"promise {promise.id!r} repeats the outcome of {promise.mirror!r}; settle that one"
+        return Response(status=400, error=named)
     if promise.pending:
         promise = settled(state, promise, request.state, request.value, now, group)
     return Response(status=200, promise=promise, applied=promise.settled_by == group)
+
+
+def mirrored(
+    state: Overlay, promise_id: str, verdict: PromiseState, value: Value, now: int
+) -> None:
+    """Settle a pending mirror as the promise it names was settled."""
+    promise = live(state, promise_id, now)
+    if promise is not None and promise.pending:
+        settled(state, promise, verdict, value, now, "")
 
 
 def register_callback(state: Overlay, request: PromiseRegisterCallback, now: int) -> Response:
@@ -137,13 +154,15 @@ def settled(
     """Record the outcome, fulfil the task, resume every awaiter, notify every listener.
 
     All of it in one transition: a settled promise with an unfulfilled task or an unwoken awaiter
-    is never stored.
+    is never stored. What a canceled promise's task issued is canceled with it, unless detached.
     """
     moment = settled_at if now is None else now
     promise, woken = _recorded(
         state, promise, state=verdict, value=value, settled_at=settled_at, settled_by=group
     )
     wakes = deque(woken)
+    if verdict is PromiseState.REJECTED_CANCELED:
+        wakes.extend(_cancel_below(state, promise.id, moment, group))
     while wakes:
         awaiter_id, awaited_id = wakes.popleft()
         awaiter = state.promise(awaiter_id)
@@ -171,6 +190,27 @@ def _recorded(
             overlay.withdraw(task.id)
         overlay.put_task(cleared(task, TaskState.FULFILLED))
     return promise, woken
+
+
+def _cancel_below(state: Overlay, branch: str, now: int, group: str) -> list[tuple[str, str]]:
+    """Cancel what is pending of a tree, its root apart; answers who is to be woken."""
+    wakes: list[tuple[str, str]] = []
+    branches = deque([branch])
+    while branches:
+        for child_id in state.pending_children(branches.popleft()):
+            child = state.promise(child_id)
+            if child is None or not child.pending or child.detached:
+                continue
+            verdict = PromiseState.REJECTED_CANCELED
+            if child.timeout_at <= now:
+                outcome = _recorded(state, child.at(now))
+            else:
+                outcome = _recorded(state, child, state=verdict, settled_at=now, settled_by=group)
+                if child.mirror:
+                    state.mirrors.append(child_id)
+            wakes.extend(outcome[1])
+            branches.append(child_id)
+    return wakes
 
 
 CLEARED: dict[str, Any] = {
@@ -214,6 +254,15 @@ def offer_if_due(state: Overlay, task: Task, target: str, now: int) -> Task:
     return task.but(offered=True)
 
 
+def offered_again(state: Overlay, task: Task, target: str, now: int) -> Task:
+    """The pending task with a new outbox row, published as a repetition if it had one before."""
+    state.withdraw(task.id)
+    state.offer(task, target, repeat=task.offered)
+    task = task.but(retry_at=min(task.retry_at or now, now), offered=True)
+    state.put_task(task)
+    return task
+
+
 def joined(names: tuple[str, ...], name: str) -> tuple[str, ...]:
     """The names with one more, in order: the order of registration is not part of the record."""
     return tuple(sorted((*names, name)))
@@ -242,6 +291,19 @@ def _resume(state: Overlay, awaiter: Promise, awaited_id: str, now: int) -> None
         pend(state, task, awaiter.target, now)
     else:
         state.put_task(task)
+
+
+def _asked_otherwise(existing: Promise, request: PromiseCreate) -> bool:
+    """Whether the recorded call is another one: function, version or arguments differ."""
+    return existing.param.data != request.param.data or existing.timer is not (
+        request.tags.get(TIMER) == "true"
+    )
+
+
+def _taken(existing: Promise) -> str:
+    func = existing.param.headers.get("func")
+    what = f"a call of {func!r} with other arguments" if func else "another promise"
+    return f"id {existing.id!r} is taken by {what}; use an id of its own for each call"
 
 
 def _refuse_tags(promise: Promise) -> str:

@@ -11,7 +11,16 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import ClassVar
 
-from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Task, Value
+from resonate_amqp.core.model import (
+    EMPTY,
+    Promise,
+    PromiseState,
+    Schedule,
+    Task,
+    TaskState,
+    Value,
+)
+from resonate_amqp.core.timetable import ScheduleRequest, ScheduleSearch, ScheduleTrigger
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,13 +33,17 @@ class PromiseGet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PromiseCreate:
-    """Create a promise due at `timeout_at` (epoch ms), and a task if its tags name a target."""
+    """Create a promise due at `timeout_at` (epoch ms), and a task if its tags name a target.
+
+    With `strict` an existing promise that was asked for something else is refused with 409.
+    """
 
     kind: ClassVar[str] = "promise.create"
     id: str
     timeout_at: int
     param: Value = EMPTY
     tags: Mapping[str, str] = field(default_factory=dict)
+    strict: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,22 +165,46 @@ class TaskFulfill:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskRelease:
-    """Give the task up; it is offered again after `delay` ms."""
+    """Give the task up; it is offered again after `delay` ms.
+
+    `unknown` says what the worker lacks to run it: such a release counts as a delivery without
+    progress, and after too many of them the task is halted for that reason.
+    """
 
     kind: ClassVar[str] = "task.release"
     id: str
     version: int
     holder: str
     delay: int = 0
+    unknown: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskLease:
+    """Turn a delivery lease into a TTL lease of `ttl` ms, at the same version.
+
+    The delivery that carried the ticket is void afterwards, whoever receives it.
+    """
+
+    kind: ClassVar[str] = "task.lease"
+    id: str
+    version: int
+    holder: str
+    ttl: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskHalt:
-    """Stop a task, for a reason, until somebody continues it."""
+    """Stop a task, for a reason, until somebody continues it.
+
+    With a `holder` only as the holder of the lease; without one whoever holds the task.
+    """
 
     kind: ClassVar[str] = "task.halt"
     id: str
     reason: str = ""
+    version: int = 0
+    holder: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,6 +212,14 @@ class TaskContinue:
     """Offer a halted task again."""
 
     kind: ClassVar[str] = "task.continue"
+    id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskRedrive:
+    """Offer a pending or halted task again now, whatever was published for it before."""
+
+    kind: ClassVar[str] = "task.redrive"
     id: str
 
 
@@ -192,8 +237,11 @@ Request = (
     | TaskSuspend
     | TaskFulfill
     | TaskRelease
+    | TaskLease
     | TaskHalt
     | TaskContinue
+    | TaskRedrive
+    | ScheduleRequest
 )
 
 
@@ -204,6 +252,22 @@ class OriginGet:
     kind: ClassVar[str] = "origin.get"
     id: str
     limit: int = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskSearch:
+    """Tasks in `states`, state by state, longest in it first: a query, outside the machine.
+
+    `before` (epoch ms) leaves out pending tasks offered later and leases acquired later.
+    """
+
+    kind: ClassVar[str] = "task.search"
+    states: tuple[TaskState, ...]
+    before: int
+    limit: int = 1000
+
+
+Query = OriginGet | TaskSearch | ScheduleSearch
 
 
 class Verdict(StrEnum):
@@ -232,6 +296,7 @@ class Response:
     applied: bool = False
     lost: tuple[str, ...] = ()
     verdict: Verdict | None = None
+    schedule: Schedule | None = None
     error: str = ""
 
     @property
@@ -244,7 +309,30 @@ class Group:
     """Requests of one task or one client call, in order; a failure skips the rest of them."""
 
     id: str
-    steps: tuple[Request | OriginGet, ...]
+    steps: tuple[Request | Query, ...]
+
+    @property
+    def query(self) -> Query | None:
+        """The query, which is alone in its group; None for requests."""
+        first = self.steps[0]
+        return first if isinstance(first, Query) else None
+
+    @property
+    def about(self) -> str:
+        """The id of what the group is about first; empty when it is about no promise."""
+        first = self.steps[0]
+        if isinstance(first, Query):
+            return first.id if isinstance(first, OriginGet) else ""
+        return next(iter(footprint(first)), "")
+
+
+@dataclass(frozen=True, slots=True)
+class Mirrored:
+    """The outcome of the promise that the mirror `id` names, or why it cannot be awaited."""
+
+    id: str
+    state: PromiseState
+    value: Value
 
 
 def footprint(request: Request) -> tuple[str, ...]:
@@ -261,6 +349,8 @@ def footprint(request: Request) -> tuple[str, ...]:
         case PromiseRegisterCallback(awaited=promise_id, awaiter=awaiter):
             return (promise_id, awaiter)
         case PromiseRegisterListener(awaited=promise_id):
+            return (promise_id,)
+        case ScheduleTrigger(promise_id=promise_id):
             return (promise_id,)
         case _:
             return (request.id,)

@@ -6,20 +6,23 @@ firings are harmless.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from resonate_amqp.core import promises, tasks
+from resonate_amqp.core import leases, promises, schedules
 from resonate_amqp.core.effects import Overlay
-from resonate_amqp.core.model import Promise, Task, TaskState
+from resonate_amqp.core.model import Promise, Schedule, Task, TaskState
 
 
 class TimerKind(StrEnum):
-    """What is due: a promise's deadline, a lease's end, or a pending task's offer."""
+    """What is due: a promise's deadline, a lease's end, a pending task's offer, or one anew; or a
+    schedule's tick."""
 
     DEADLINE = "deadline"
     LEASE = "lease"
     RETRY = "retry"
+    BACKSTOP = "backstop"
+    SCHEDULE = "schedule"
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -45,6 +48,13 @@ def timers_of(promise: Promise | None, task: Task | None) -> list[Timer]:
     return timers
 
 
+def timers_of_schedule(schedule: Schedule | None) -> list[Timer]:
+    """The timer a schedule needs: of its next tick, unless it is paused or has none."""
+    if schedule is None or schedule.paused or schedule.next_at is None:
+        return []
+    return [Timer(schedule.next_at, TimerKind.SCHEDULE, schedule.id)]
+
+
 def fire(state: Overlay, timer: Timer, now: int, heard_since: int) -> Timer | None:
     """Take the transition a timer stands for if it is due; else answer when to look again.
 
@@ -52,6 +62,9 @@ def fire(state: Overlay, timer: Timer, now: int, heard_since: int) -> Timer | No
     after its holder could have refreshed it for a whole ttl, so that an outage of the ledger
     never takes the leases of healthy workers.
     """
+    if timer.kind is TimerKind.SCHEDULE:
+        next_at = schedules.fire(state, timer.id, now)
+        return None if next_at is None else replace(timer, at=next_at)
     promise = promises.live(state, timer.id, now)
     task = state.task(timer.id)
     if promise is None or task is None or not promise.pending:
@@ -61,12 +74,14 @@ def fire(state: Overlay, timer: Timer, now: int, heard_since: int) -> Timer | No
             due_at = max(task.expires_at or 0, heard_since + (task.ttl or 0))
             if due_at > now:
                 return Timer(due_at, TimerKind.LEASE, task.id)
-            tasks.taken_over(state, task, promise, now)
+            leases.taken_over(state, task, promise, now)
         case TaskState.PENDING if timer.kind is TimerKind.RETRY and not task.offered:
             offered = promises.offer_if_due(state, task, promise.target, now)
             if not offered.offered and task.retry_at is not None:
                 return Timer(task.retry_at, TimerKind.RETRY, task.id)
             state.put_task(offered)
+        case TaskState.PENDING if timer.kind is TimerKind.BACKSTOP and task.offered:
+            promises.offered_again(state, task, promise.target, now)
         case _:
             pass
     return None
@@ -79,7 +94,7 @@ def restarted(state: Overlay, task_id: str, now: int) -> None:
     if promise is None or task is None or not promise.pending:
         return
     if task.state is TaskState.ACQUIRED:
-        tasks.taken_over(state, task, promise, now)
+        leases.taken_over(state, task, promise, now)
     elif task.state is TaskState.PENDING:
         state.withdraw(task.id)
         state.put_task(promises.offer_if_due(state, task, promise.target, now))

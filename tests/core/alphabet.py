@@ -13,6 +13,7 @@ from resonate_amqp.core.model import (
     BRANCH,
     CLIENT_VERDICTS,
     DELAY,
+    DETACHED,
     EMPTY,
     EXTERNAL,
     TARGET,
@@ -39,14 +40,25 @@ from resonate_amqp.core.requests import (
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
+    TaskLease,
+    TaskRedrive,
     TaskRelease,
     TaskSuspend,
+)
+from resonate_amqp.core.timetable import (
+    ScheduleCreate,
+    ScheduleDelete,
+    ScheduleGet,
+    SchedulePause,
+    ScheduleResume,
+    ScheduleTrigger,
 )
 
 IDS = ("r", "r:1", "r:2", "s", "s:1")
 HOLDERS = ("h1", "h2", "h3")
 TICKETS = ("t1", "t2", "")
 ADDRESSES = ("resonate.reply.g.p.1", "resonate.reply.g.p.2")
+CRONS = ("*/5 * * * * *", "*/20 * * * * *")
 VALUES = (EMPTY, Value({"error": "ValueError"}, "MQ=="), Value({}, "Mg=="))
 
 T = TypeVar("T")
@@ -135,17 +147,54 @@ class Alphabet:
 
     def release(self) -> TaskRelease:
         lease = self._lease()
-        delay = self._pick((0, 0, 100, -1))
-        return TaskRelease(id=lease.id, version=lease.version, holder=lease.holder, delay=delay)
+        return TaskRelease(
+            id=lease.id,
+            version=lease.version,
+            holder=lease.holder,
+            delay=self._pick((0, 0, 100, -1)),
+            unknown=self._pick(("", "no such function")),
+        )
+
+    def move(self) -> TaskLease:
+        lease = self._lease()
+        return TaskLease(id=lease.id, version=lease.version, holder=lease.holder, ttl=self._ttl())
 
     def heartbeat(self) -> TaskHeartbeat:
         return TaskHeartbeat(pid="p1", tasks=(self._lease(), self._lease()))
 
     def halt(self) -> Request:
+        reason = self._pick(("", "why"))
         if self._pick((True, False)):
-            return TaskHalt(id=self._issued(), reason=self._pick(("", "why")))
+            return TaskHalt(id=self._issued(), reason=reason)
+        lease = self._lease()
+        return TaskHalt(id=lease.id, reason=reason, version=lease.version, holder=lease.holder)
+
+    def revive(self) -> Request:
         halted = self._in(TaskState.HALTED)
-        return TaskContinue(id=self._pick(halted).id if halted else self._id())
+        kinds: tuple[Callable[..., Request], ...] = (TaskContinue, TaskRedrive)
+        return self._pick(kinds)(id=self._pick(halted).id if halted else self._issued())
+
+    def schedule(self) -> Request:
+        schedule_id = self._pick([known for known in self._ids if ":" not in known])
+        if self._pick((True, False)):
+            target: dict[str, str] = {TARGET: "poll://any@a"} if self._mostly() else {}
+            return ScheduleCreate(
+                id=schedule_id,
+                cron=self._pick(CRONS) if self._mostly() else "0 0 30 2 *",
+                param=self._pick(VALUES),
+                tags=target,
+                timeout_ms=self._pick((1, 5_000, 50_000)),
+            )
+        if self._mostly():
+            others: tuple[Request, ...] = (
+                ScheduleGet(id=schedule_id),
+                ScheduleDelete(id=schedule_id),
+                SchedulePause(id=schedule_id),
+                ScheduleResume(id=schedule_id),
+            )
+            return self._pick(others)
+        called = f"{schedule_id}.{self._pick(range(3)):015}Z" if self._mostly() else self._id()
+        return ScheduleTrigger(id=schedule_id, promise_id=called)
 
     def _id(self) -> str:
         return self._pick(self._ids)
@@ -168,12 +217,14 @@ class Alphabet:
 
     def _create(self, promise_id: str) -> PromiseCreate:
         now = self._now
-        branch = {BRANCH: promise_id.rpartition(":")[0] or promise_id}
+        above = promise_id.rpartition("." if "." in promise_id else ":")[0]
+        branch = {BRANCH: above or promise_id}
         kinds: tuple[dict[str, str], ...] = (
             {},
             {TARGET: "poll://any@a"},
             {TARGET: "poll://any@a"},
             {TARGET: "poll://any@b", DELAY: str(now + 100)},
+            {TARGET: "poll://any@a", DETACHED: "true"},
             {EXTERNAL: "true", "color": "red"},
             {TIMER: "true"},
             {TIMER: "true", TARGET: "poll://any@a"},
@@ -183,6 +234,7 @@ class Alphabet:
             timeout_at=now + self._pick((-1, 1, 150, 5_000, 50_000, 50_000)),
             param=self._pick(VALUES),
             tags=branch | self._pick(kinds),
+            strict=self._pick((False, False, True)),
         )
 
     def _settle(self, promise_id: str) -> PromiseSettle:
@@ -222,6 +274,10 @@ _DRAWS: tuple[Callable[[Alphabet], Request], ...] = (
     Alphabet.release,
     Alphabet.fulfill,
     Alphabet.heartbeat,
+    Alphabet.move,
     Alphabet.halt,
+    Alphabet.revive,
     Alphabet.get,
+    Alphabet.schedule,
+    Alphabet.schedule,
 )

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from resonate_amqp.core.invariants import State, check_state, check_step
+from resonate_amqp.core.invariants.schedules import OF_SCHEDULE, OF_SCHEDULE_STEP
 from resonate_amqp.core.invariants.state import OF_PROMISE, OF_STORE, OF_TASK
 from resonate_amqp.core.invariants.step import (
     OF_COUPLING,
@@ -17,7 +18,7 @@ from resonate_amqp.core.invariants.step import (
     OUTBOX_ROW_KEPT,
 )
 from resonate_amqp.core.model import EMPTY, TARGET, TIMER, Offer, PromiseState, TaskState, Value
-from resonate_amqp.core.requests import Request, TaskHalt
+from resonate_amqp.core.requests import Request, TaskHalt, TaskRedrive
 from tests.core.world import (
     DEADLINE,
     NOW,
@@ -28,10 +29,13 @@ from tests.core.world import (
     callback,
     external,
     fulfill,
+    heartbeat,
     internal,
+    lease,
     listener,
     redelivery,
     release,
+    scheduled,
     settle,
     suspend,
     timer,
@@ -47,7 +51,7 @@ def good() -> World:
     world.run(call("a"), acquire("a"), call("s"), acquire("s"), suspend("s", "x"))
     world.run(call("p"), call("later", delay="5000"), call("h"), TaskHalt(id="h"))
     world.run(listener("x"), external("done"), listener("done"), settle("done"))
-    world.run(call("f"), settle("f"))
+    world.run(call("f"), settle("f"), external("a:1", branch="a"), scheduled("n"))
     return world
 
 
@@ -65,6 +69,10 @@ def task(task_id: str, **fields: Any) -> Change:
         return replace(state, tasks={**state.tasks, task_id: changed})
 
     return change
+
+
+def schedule(**fields: Any) -> Change:
+    return lambda state: replace(state, schedules={"n": replace(state.schedules["n"], **fields)})
 
 
 def row(task_id: str, version: int = 0, target: str = TARGET_A, serial: int = 99) -> Change:
@@ -156,23 +164,29 @@ STATES: dict[str, tuple[str, Change]] = {
     "consistent_outbox_execute_address_is_target_tag": ("p", row("p", target="poll://any@b")),
     "well_formed_store_outbox_keys_unique": ("p", row("p")),
     "consistent_outbox_execute_only_for_offered_task": ("a", row("a", version=1)),
+    "well_formed_schedule_promise_tags_not_timer_targeted": ("n", schedule(tags={TIMER: "true"})),
+    "well_formed_schedule_has_target": ("n", schedule(tags={})),
+    "well_formed_schedule_created_at_lte_next_run_at": ("n", schedule(next_at=NOW - 1)),
+    "well_formed_schedule_created_at_lte_last_run_at": ("n", schedule(last_at=NOW - 1)),
+    "well_formed_schedule_last_run_at_lt_next_run_at": ("n", schedule(last_at=5_000)),
 }
 
 
 def test_everything_holds_of_a_good_state() -> None:
     state = good().state()
-    assert check_state(state.promises, state.tasks, state.offers) == []
+    assert check_state(state.promises, state.tasks, state.offers, state.schedules) == []
 
 
 @pytest.mark.parametrize("name", STATES)
 def test_a_broken_state_is_named(name: str) -> None:
     culprit, change = STATES[name]
     state = change(good().state())
-    assert f"{name}: {culprit}" in check_state(state.promises, state.tasks, state.offers)
+    found = check_state(state.promises, state.tasks, state.offers, state.schedules)
+    assert f"{name}: {culprit}" in found
 
 
 def test_every_property_of_states_has_been_seen_broken() -> None:
-    assert set(STATES) == set(OF_PROMISE) | set(OF_TASK) | set(OF_STORE)
+    assert set(STATES) == set(OF_PROMISE) | set(OF_TASK) | set(OF_STORE) | set(OF_SCHEDULE)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +247,7 @@ STEPS: dict[str, tuple[str, Request, Change]] = {
     "consistent_task_birth_state": ("n", call("n"), task("n", state=TaskState.HALTED)),
     "consistent_task_lease_released_atomically": ("a", release("a"), task("a", ttl=5)),
     "preserved_task_lease_holder_stable": ("a", external("n"), task("a", pid="p9")),
+    "consistent_task_lease_moved_whole": ("a", lease("a"), task("a", ticket="t1")),
     "consistent_task_acquisition_is_atomic": ("p", acquire("p"), task("p", resumes=("x",))),
     "consistent_task_lease_deadline_is_now_plus_ttl": (
         "p",
@@ -276,6 +291,16 @@ STEPS: dict[str, tuple[str, Request, Change]] = {
     "preserved_execute_only_for_live_task": ("p", external("n"), promise("p", timeout_at=NOW)),
     "preserved_no_dead_dispatch": ("a", release("a"), promise("a", timeout_at=NOW)),
     "consistent_offer_writes_outbox_row": ("a", release("a"), no_rows),
+    "consistent_outbox_row_repeat_iff_offered_before": ("p", TaskRedrive(id="p"), row("p")),
+    "consistent_cancellation_reaches_attached_children": (
+        "a:1",
+        settle("a", PromiseState.REJECTED_CANCELED),
+        promise("a:1", state=PromiseState.PENDING, settled_at=None, settled_by=""),
+    ),
+    "preserved_schedule_created_at": ("n", external("y"), schedule(created_at=NOW + 1)),
+    "monotone_schedule_last_run_at": ("n", external("y"), schedule(last_at=NOW + 1)),
+    "consistent_schedule_passes_no_tick_unfired": ("n", external("y"), schedule(next_at=10_000)),
+    "consistent_schedule_tick_has_its_call": ("n", external("y"), schedule(last_at=NOW)),
 }
 
 
@@ -295,8 +320,30 @@ def test_a_broken_transition_is_named(name: str) -> None:
     assert f"{name}: {culprit}" in step(request, change)
 
 
+@pytest.mark.parametrize("fields", [{"ticket": "t2"}, {"ttl": 9}, {"redeliveries": 1}])
+def test_a_lease_that_changes_otherwise_than_by_its_move_is_named(fields: dict[str, Any]) -> None:
+    found = step(lease("a"), task("a", **fields))
+    assert "consistent_task_lease_moved_whole: a" in found
+
+
+@pytest.mark.parametrize("request_", [lease("a"), heartbeat("a")], ids=lambda one: one.kind)
+def test_a_lease_that_is_moved_or_refreshed_is_in_order(request_: Request) -> None:
+    assert step(request_, lambda state: state) == []
+
+
+def test_a_first_row_that_is_marked_as_a_repetition_is_named() -> None:
+    def repeated(state: State) -> State:
+        rows = {
+            serial: replace(row, repeat=row.task_id == "a") for serial, row in state.offers.items()
+        }
+        return replace(state, offers=rows)
+
+    assert step(release("a"), repeated) == ["consistent_outbox_row_repeat_iff_offered_before: a"]
+
+
 def test_every_property_of_transitions_has_been_seen_broken() -> None:
-    assert set(STEPS) == set(OF_PROMISE_STEP) | set(OF_TASK_STEP) | set(OF_COUPLING)
+    known = (OF_PROMISE_STEP, OF_TASK_STEP, OF_COUPLING, OF_SCHEDULE_STEP)
+    assert set(STEPS) == {name for properties in known for name in properties}
 
 
 def test_a_takeover_is_a_release_and_an_acquisition_in_one() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from resonate_amqp.core.batch import Batch
 from resonate_amqp.core.effects import PRELOAD_BYTES, PRELOAD_MOST
 from resonate_amqp.core.model import BRANCH, PromiseState, TaskState, Value
 from resonate_amqp.core.requests import (
@@ -17,7 +18,6 @@ from resonate_amqp.core.requests import (
     Verdict,
 )
 from resonate_amqp.core.timers import TimerKind
-from resonate_amqp.ports import Batch
 from tests.core.world import (
     DEADLINE,
     NOW,

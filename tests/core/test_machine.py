@@ -10,6 +10,7 @@ import hypothesis.strategies as st
 from hypothesis import settings
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
+from resonate_amqp.core.batch import Batch, Outcome
 from resonate_amqp.core.effects import Limits
 from resonate_amqp.core.invariants import State, check_state, check_step
 from resonate_amqp.core.model import TaskState
@@ -20,9 +21,8 @@ from resonate_amqp.core.requests import (
     TaskAcquire,
     Verdict,
 )
-from resonate_amqp.core.timers import Timer, TimerKind, timers_of
+from resonate_amqp.core.timers import Timer, TimerKind, timers_of, timers_of_schedule
 from resonate_amqp.ledgers.memory import MemoryLedger
-from resonate_amqp.ports import Batch, Outcome
 from tests.core.alphabet import IDS, Alphabet, T
 from tests.core.world import (
     acquire,
@@ -143,6 +143,8 @@ class Machine(RuleBasedStateMachine):
         for promise in self.ledger.promises.values():
             needed = timers_of(promise, self.ledger.tasks.get(promise.id))
             assert set(needed) <= self.armed
+        for schedule in self.ledger.schedules.values():
+            assert set(timers_of_schedule(schedule)) <= self.armed
 
     @invariant()
     def a_version_of_a_task_has_one_holder_ever(self) -> None:
@@ -166,6 +168,7 @@ class Machine(RuleBasedStateMachine):
                 break
         assert list(answers) == responses
         assert (whole.promises, whole.tasks) == (self.ledger.promises, self.ledger.tasks)
+        assert whole.schedules == self.ledger.schedules
         rows = [(row.task_id, row.version) for row in whole.offers.values()]
         assert rows == [(row.task_id, row.version) for row in self.ledger.offers.values()]
         return responses
@@ -175,7 +178,7 @@ class Machine(RuleBasedStateMachine):
         outcome = self.ledger.apply(batch, self.now)
         after = self.state()
         assert outcome.now == max(earlier, self.now)
-        violations = check_state(after.promises, after.tasks, after.offers)
+        violations = check_state(after.promises, after.tasks, after.offers, after.schedules)
         violations += check_step(before, after, outcome.now, batch.confirmed)
         assert not violations, violations
         fresh = {serial for serial in after.offers if serial not in before.offers}
@@ -204,7 +207,12 @@ class Machine(RuleBasedStateMachine):
 
     def state(self) -> State:
         ledger = self.ledger
-        return State(dict(ledger.promises), dict(ledger.tasks), dict(ledger.offers))
+        return State(
+            dict(ledger.promises),
+            dict(ledger.tasks),
+            dict(ledger.offers),
+            dict(ledger.schedules),
+        )
 
 
 TestMachine = Machine.TestCase

@@ -5,6 +5,7 @@ Every transition taken through a World is checked against the invariants.
 
 from __future__ import annotations
 
+from resonate_amqp.core.batch import Batch, Outcome
 from resonate_amqp.core.effects import Limits
 from resonate_amqp.core.invariants import State, check_state, check_step
 from resonate_amqp.core.model import (
@@ -15,6 +16,7 @@ from resonate_amqp.core.model import (
     Offer,
     Promise,
     PromiseState,
+    Schedule,
     Task,
     Value,
 )
@@ -31,13 +33,15 @@ from resonate_amqp.core.requests import (
     TaskCreate,
     TaskFence,
     TaskFulfill,
+    TaskHalt,
     TaskHeartbeat,
+    TaskLease,
     TaskRelease,
     TaskSuspend,
 )
 from resonate_amqp.core.timers import Timer, TimerKind
+from resonate_amqp.core.timetable import ScheduleCreate
 from resonate_amqp.ledgers.memory import MemoryLedger
-from resonate_amqp.ports import Batch, Outcome
 
 NOW = 1_000
 DEADLINE = 10_000
@@ -78,20 +82,28 @@ class World:
         before = self.state()
         outcome = self.ledger.apply(batch, self.now)
         after = self.state()
-        violations = check_state(after.promises, after.tasks, after.offers)
+        violations = check_state(after.promises, after.tasks, after.offers, after.schedules)
         violations += check_step(before, after, self.now, batch.confirmed)
         assert not violations, violations
         return outcome
 
     def state(self) -> State:
         ledger = self.ledger
-        return State(dict(ledger.promises), dict(ledger.tasks), dict(ledger.offers))
+        return State(
+            dict(ledger.promises),
+            dict(ledger.tasks),
+            dict(ledger.offers),
+            dict(ledger.schedules),
+        )
 
     def promise(self, promise_id: str) -> Promise:
         return self.ledger.promises[promise_id]
 
     def task(self, task_id: str) -> Task:
         return self.ledger.tasks[task_id]
+
+    def schedule(self, schedule_id: str) -> Schedule:
+        return self.ledger.schedules[schedule_id]
 
     def rows(self, task_id: str) -> list[Offer]:
         return [row for row in self.ledger.offers.values() if row.task_id == task_id]
@@ -107,14 +119,29 @@ def timer(promise_id: str, timeout_at: int = DEADLINE) -> PromiseCreate:
     return PromiseCreate(id=promise_id, timeout_at=timeout_at, tags={TIMER: "true"})
 
 
-def external(promise_id: str, timeout_at: int = DEADLINE) -> PromiseCreate:
-    """A promise that somebody outside settles."""
-    return PromiseCreate(id=promise_id, timeout_at=timeout_at, tags={EXTERNAL: "true"})
+def external(promise_id: str, timeout_at: int = DEADLINE, **tags: str) -> PromiseCreate:
+    """A promise that somebody outside settles. `tags` are `resonate:` tags."""
+    named = {f"resonate:{name}": value for name, value in tags.items()}
+    return PromiseCreate(id=promise_id, timeout_at=timeout_at, tags={EXTERNAL: "true"} | named)
 
 
 def internal(promise_id: str, timeout_at: int = DEADLINE) -> PromiseCreate:
     """A local step: only the task that created it settles it."""
     return PromiseCreate(id=promise_id, timeout_at=timeout_at)
+
+
+def scheduled(
+    schedule_id: str, cron: str = "*/5 * * * * *", timeout_ms: int = DEADLINE, **tags: str
+) -> ScheduleCreate:
+    """A schedule of calls elsewhere. `tags` are `resonate:` tags."""
+    named = {f"resonate:{name}": value for name, value in tags.items()}
+    return ScheduleCreate(
+        id=schedule_id,
+        cron=cron,
+        param=EMPTY,
+        tags={TARGET: TARGET_A} | named,
+        timeout_ms=timeout_ms,
+    )
 
 
 def settle(
@@ -187,6 +214,21 @@ def fulfill(
 
 def release(task_id: str, version: int = 1, holder: str = "h1", delay: int = 0) -> TaskRelease:
     return TaskRelease(id=task_id, version=version, holder=holder, delay=delay)
+
+
+def unknown(task_id: str, version: int = 1, holder: str = "h1", lack: str = "no f") -> TaskRelease:
+    """A release by a worker that lacks what it needs to run the task."""
+    return TaskRelease(id=task_id, version=version, holder=holder, delay=5, unknown=lack)
+
+
+def lease(task_id: str, version: int = 1, holder: str = "h1", ttl: int = 60) -> TaskLease:
+    """The move of a delivery lease to a TTL lease."""
+    return TaskLease(id=task_id, version=version, holder=holder, ttl=ttl)
+
+
+def halt(task_id: str, version: int = 1, holder: str = "h1", reason: str = "why") -> TaskHalt:
+    """A halt by the holder of the lease."""
+    return TaskHalt(id=task_id, reason=reason, version=version, holder=holder)
 
 
 def heartbeat(task_id: str, version: int = 1, holder: str = "h1") -> TaskHeartbeat:

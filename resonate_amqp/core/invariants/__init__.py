@@ -1,8 +1,9 @@
 """What holds of every state and of every transition, by the names the protocol gives it.
 
 The tables map a property's name to its check. Names are the protocol's. Those that it lacks stand
-at the end of each table and belong to our extensions: holders and tickets, the last holder, the
-`offered` flag, outbox rows, and listeners that wait for their unblock to be published.
+at the end of each table and belong to our extensions: holders and tickets, the last holder, moved
+leases, the `offered` flag, outbox rows, cancellation of trees, and listeners that wait for their
+unblock to be published.
 """
 
 from __future__ import annotations

@@ -6,23 +6,36 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
-from resonate_amqp.core.model import EMPTY, Offer, Promise, PromiseState, Task, TaskState
+from resonate_amqp.core.invariants.schedules import check_schedules
+from resonate_amqp.core.model import (
+    EMPTY,
+    Offer,
+    Promise,
+    PromiseState,
+    Schedule,
+    Task,
+    TaskState,
+)
 
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """Everything a ledger keeps: promises and tasks by id, outbox rows by serial."""
+    """Everything a ledger keeps: promises, tasks and schedules by id, outbox rows by serial."""
 
     promises: Mapping[str, Promise] = field(default_factory=dict)
     tasks: Mapping[str, Task] = field(default_factory=dict)
     offers: Mapping[int, Offer] = field(default_factory=dict)
+    schedules: Mapping[str, Schedule] = field(default_factory=dict)
 
 
 def check_state(
-    promises: Mapping[str, Promise], tasks: Mapping[str, Task], offers: Mapping[int, Offer]
+    promises: Mapping[str, Promise],
+    tasks: Mapping[str, Task],
+    offers: Mapping[int, Offer],
+    schedules: Mapping[str, Schedule] | None = None,
 ) -> list[str]:
     """The violations in a state, each `property: id`; empty when everything holds."""
-    state = State(promises, tasks, offers)
+    state = State(promises, tasks, offers, schedules or {})
     found = [
         f"{name}: {promise.id}"
         for promise in promises.values()
@@ -36,7 +49,7 @@ def check_state(
         if not holds(task)
     ]
     found += [f"{name}: {culprit}" for name, among in OF_STORE.items() for culprit in among(state)]
-    return found
+    return found + check_schedules(state.schedules)
 
 
 def at_deadline(promise: Promise) -> bool:
@@ -71,7 +84,7 @@ OF_PROMISE: Mapping[str, Callable[[Promise], bool]] = {
     ),
     "well_formed_promise_timer_not_targeted": lambda p: not (p.timer and p.target),
     "well_formed_promise_timedout_is_server_owned": lambda p: (
-        p.state is not PromiseState.REJECTED_TIMEDOUT or at_deadline(p)
+        p.state is not PromiseState.REJECTED_TIMEDOUT or at_deadline(p) or p.mirror != ""
     ),
     "well_formed_promise_callbacks_unique": lambda p: len(set(p.callbacks)) == len(p.callbacks),
     "well_formed_promise_listeners_unique": lambda p: len(set(p.listeners)) == len(p.listeners),

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import replace
 
+from resonate_amqp.core.invariants.schedules import check_schedules_step, uncalled
 from resonate_amqp.core.invariants.state import State, at_deadline, leased, unleased
 from resonate_amqp.core.model import (
     EMPTY,
     TASK_EDGES,
     Offer,
     Promise,
+    PromiseState,
     Task,
     TaskState,
 )
@@ -40,6 +42,7 @@ def check_step(
         for name, among in OF_COUPLING.items()
         for culprit in among(before, after, now)
     ]
+    found += check_schedules_step(before.schedules, after.schedules, now)
     return found + [f"{OUTBOX_ROW_KEPT}: {lost}" for lost in _rows_lost(before, after, confirmed)]
 
 
@@ -122,6 +125,29 @@ def _acquired_whole(before: Task | None, after: Task, now: int) -> bool:
     return after.resumes == () and after.acquired_at == now and after.holder != ""
 
 
+def _stands(before: Task | None, after: Task) -> bool:
+    """Whether the lease that stood before stands still."""
+    return (
+        before is not None and leased(before) and leased(after) and before.version == after.version
+    )
+
+
+def _holder_stable(before: Task | None, after: Task, _: int) -> bool:
+    if before is None or not _stands(before, after):
+        return True
+    return (before.pid, before.holder) == (after.pid, after.holder)
+
+
+def _moved_whole(before: Task | None, after: Task, now: int) -> bool:
+    """At one version a lease changes only by its move, after which no delivery counts."""
+    if before is None or not _stands(before, after):
+        return True
+    if (before.ttl, before.ticket) == (after.ttl, after.ticket):
+        return True
+    fresh = after.ttl is not None and after.expires_at == now + after.ttl
+    return fresh and (after.ticket, after.redeliveries) == ("", 0)
+
+
 def _deadline_of_lease(before: Task | None, after: Task, now: int) -> bool:
     if not leased(after) or after.ttl is None:
         return True
@@ -156,11 +182,7 @@ OF_TASK_STEP: Mapping[str, Callable[[Task | None, Task, int], bool]] = {
     "consistent_task_lease_released_atomically": lambda b, a, _: (
         b is None or not leased(b) or leased(a) or unleased(a)
     ),
-    "preserved_task_lease_holder_stable": lambda b, a, _: (
-        b is None
-        or not (leased(b) and leased(a) and b.version == a.version)
-        or (b.pid, b.ttl, b.holder, b.ticket) == (a.pid, a.ttl, a.holder, a.ticket)
-    ),
+    "preserved_task_lease_holder_stable": _holder_stable,
     "consistent_task_acquisition_is_atomic": _acquired_whole,
     "consistent_task_lease_deadline_is_now_plus_ttl": _deadline_of_lease,
     "consistent_task_pending_entry_arms_retry": lambda b, a, now: (
@@ -171,6 +193,7 @@ OF_TASK_STEP: Mapping[str, Callable[[Task | None, Task, int], bool]] = {
         or not (b.state is TaskState.SUSPENDED and a.state is TaskState.PENDING)
         or a.resumes != ()
     ),
+    "consistent_task_lease_moved_whole": _moved_whole,
 }
 
 
@@ -274,6 +297,28 @@ def _offered_without_row(before: State, after: State, _: int) -> Iterator[str]:
             yield task.id
 
 
+def _row_not_told_from_the_first(before: State, after: State, _: int) -> Iterator[str]:
+    """Tasks with a new row that is not marked `repeat` although there was one, or the reverse."""
+    for row in _fresh(before, after):
+        known = before.tasks.get(row.task_id)
+        again = known is not None and known.offered and known.version == row.version
+        if again is not row.repeat:
+            yield row.task_id
+
+
+def _left_of_canceled(before: State, after: State, _: int) -> Iterator[str]:
+    """Children that are pending still although their task's promise was canceled."""
+    canceled = {
+        promise.id
+        for _known, promise in _settled_now(before, after)
+        if promise.state is PromiseState.REJECTED_CANCELED
+    }
+    for promise in after.promises.values() if canceled else ():
+        attached = promise.pending and not promise.detached
+        if attached and promise.branch in canceled - {promise.id}:
+            yield promise.id
+
+
 OUTBOX_ROW_KEPT = "consistent_outbox_row_kept_until_confirmed"
 
 
@@ -302,4 +347,9 @@ OF_COUPLING: Mapping[str, Callable[[State, State, int], Iterator[str]]] = {
     "preserved_execute_only_for_live_task": _dead_dispatch,
     "preserved_no_dead_dispatch": _dead_entry,
     "consistent_offer_writes_outbox_row": _offered_without_row,
+    "consistent_outbox_row_repeat_iff_offered_before": _row_not_told_from_the_first,
+    "consistent_cancellation_reaches_attached_children": _left_of_canceled,
+    "consistent_schedule_tick_has_its_call": lambda before, after, _: uncalled(
+        before.schedules, after.schedules, after.promises
+    ),
 }

@@ -20,6 +20,7 @@ REPLY_PREFIX = "resonate.reply."
 UNI_PREFIX = "resonate.uni."
 MAX_ROOT_ID = 200
 MAX_ID = 255
+MAX_SCHEDULE_ID = 150
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
@@ -55,6 +56,11 @@ def uni_queue(group: str, pid: str) -> str:
 def reply_queue(group: str, pid: str, epoch: str) -> str:
     """The reply queue of one process's consuming connection."""
     return f"resonate.reply.{group}.{pid}.{epoch}"
+
+
+def is_ledger_queue(name: str) -> bool:
+    """Whether a name is that of a ledger's queue, by which ledgers talk to each other."""
+    return re.fullmatch(r"resonate\.ledger\.[0-9]{1,3}", name) is not None
 
 
 def is_reply_queue(name: str) -> bool:
@@ -110,6 +116,12 @@ def check_root_id(promise_id: str) -> str:
     if ":" in _string(promise_id):
         raise InvalidId(f"id {promise_id!r} holds a colon, which separates a tree from its steps")
     return _check_id(promise_id, MAX_ROOT_ID)
+
+
+def check_schedule_id(schedule_id: str) -> str:
+    """A schedule's id itself; raises InvalidId when its calls could not have ids made of it."""
+    check_root_id(schedule_id)
+    return _check_id(schedule_id, MAX_SCHEDULE_ID)
 
 
 def check_id(promise_id: str) -> str:

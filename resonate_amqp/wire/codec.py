@@ -1,7 +1,8 @@
 """Values: what a caller hands over and what is recorded, base64 of JSON.
 
-Never pickle. What JSON cannot hold is refused with its place (`args[0].price`), so that a body
-sees the same values live as on replay: tuples come back as lists, nothing else changes.
+Never pickle. What JSON cannot hold is refused with its place (`args[0].price`) unless an annotation
+rebuilds it, so that a body sees the same values live as on replay: where nothing is annotated
+tuples come back as lists, and nothing else changes.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from typing import Any
 from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Value
 from resonate_amqp.errors import Canceled, Encoding, RemoteError, TimedOut
 from resonate_amqp.wire.tags import check_name
+from resonate_amqp.wire.typed import UNTYPED, Shape, Types
 
 MAX_VALUE_BYTES = 1024 * 1024
 MAX_TRACEBACK = 16_384
@@ -26,6 +28,7 @@ MAX_NAME = 1_000
 MAX_DEPTH = 200
 # Python refuses to print integers of more than 4300 digits, which are this many bits.
 MAX_INTEGER_BITS = 14_284
+NO_ERRORS: Mapping[str, type[Exception]] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +41,15 @@ class Call:
     version: int
 
 
-def encode(value: Any, path: str = "value") -> Value:
-    """The value as it is recorded; raises Encoding naming the place that cannot be."""
-    if value is None:
-        return EMPTY
-    return Value({}, _data(value, path))
+def encode(value: Any, path: str = "value", shape: Shape | None = None) -> Value:
+    """The value as it is recorded; raises Encoding naming the place that cannot be.
+
+    With a shape, what is recorded can be rebuilt by it.
+    """
+    plain = _plain_of(value, path, shape)
+    if shape is not None and plain is value:
+        shape.rebuild(value, path)
+    return EMPTY if plain is None else Value({}, _packed(plain, path))
 
 
 def decode(value: Value) -> Any:
@@ -55,15 +62,27 @@ def decode(value: Value) -> Any:
         raise Encoding("value", f"the recorded data is not base64 of JSON ({error})") from error
 
 
-def encode_call(func: str, version: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Value:
-    """The param of a call; function and version stand in the headers too, for those who look."""
+def encode_call(
+    func: str,
+    version: int,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    types: Types = UNTYPED,
+) -> Value:
+    """The param of a call; function and version stand in the headers too, for those who look.
+
+    `types` are the function's, as far as they are known where the call is made.
+    """
     check_name("func", func)
-    for number, argument in enumerate(args):
-        _check(argument, f"args[{number}]", 0)
+    plain_args = [
+        _plain_of(argument, f"args[{number}]", types.at(number))
+        for number, argument in enumerate(args)
+    ]
+    plain_kwargs = {}
     for name, argument in kwargs.items():
         _check_text(name, "kwargs")
-        _check(argument, f"kwargs.{name}", 0)
-    call = {"func": func, "args": args, "kwargs": kwargs, "version": version}
+        plain_kwargs[name] = _plain_of(argument, f"kwargs.{name}", types.at(name))
+    call = {"func": func, "args": plain_args, "kwargs": plain_kwargs, "version": version}
     return Value({"func": func, "version": str(version)}, _packed(call, "arguments"))
 
 
@@ -104,11 +123,11 @@ def encode_error(error: BaseException) -> Value:
     return Value({"error": name}, _packed(record, "error"))
 
 
-def error_of(promise: Promise) -> Exception:
+def error_of(promise: Promise, errors: Mapping[str, type[Exception]] = NO_ERRORS) -> Exception:
     """The exception a promise that was not resolved stands for.
 
-    A builtin exception type comes back as itself, caused by the RemoteError; any other as the
-    RemoteError.
+    One of a builtin type, or of a type in `errors` by the name it is recorded under, comes back
+    as itself, caused by the RemoteError; any other as the RemoteError.
     """
     if promise.state is PromiseState.REJECTED_TIMEDOUT:
         return TimedOut(f"promise {promise.id!r} was not settled before its deadline", "TimedOut")
@@ -125,22 +144,30 @@ def error_of(promise: Promise) -> Exception:
         str(record.get("type", "")),
         str(record.get("traceback", "")),
     )
-    kind = getattr(builtins, remote.type_name, None)
+    kind = errors.get(remote.type_name) or getattr(builtins, remote.type_name, None)
     if not (isinstance(kind, type) and issubclass(kind, Exception)):
         return remote
     try:
         own: Exception = kind(*record.get("args", [remote.message]))
-    except Exception:  # a builtin with other arguments stays a RemoteError
+    except Exception:  # a type that takes other arguments stays a RemoteError
         return remote
     own.__cause__ = remote
     return own
 
 
-def result_of(promise: Promise) -> Any:
-    """The value of a resolved promise; raises what the promise was rejected with."""
+def result_of(
+    promise: Promise,
+    returns: Shape | None = None,
+    errors: Mapping[str, type[Exception]] = NO_ERRORS,
+) -> Any:
+    """The value of a resolved promise; raises what the promise was rejected with.
+
+    Raises Encoding for a value that does not fit what `returns` expects.
+    """
     if promise.state is PromiseState.RESOLVED:
-        return decode(promise.value)
-    raise error_of(promise)
+        value = decode(promise.value)
+        return value if returns is None else returns.rebuild(value, f"result of {promise.id!r}")
+    raise error_of(promise, errors)
 
 
 def type_name(kind: type) -> str:
@@ -153,6 +180,19 @@ def type_name(kind: type) -> str:
 def _data(value: Any, path: str) -> str:
     _check(value, path, 0)
     return _packed(value, path)
+
+
+def _plain_of(value: Any, path: str, shape: Shape | None) -> Any:
+    """The value itself when it is plain JSON, else what its shape makes of it."""
+    try:
+        _check(value, path, 0)
+    except Encoding:
+        if shape is None:
+            raise
+        tree = shape.flatten(value, path)
+        _check(tree, path, 0)
+        return tree
+    return value
 
 
 def _packed(value: Any, path: str) -> str:
@@ -194,7 +234,8 @@ def _check(value: Any, path: str, depth: int) -> None:
         case _:
             raise Encoding(
                 path,
-                f"{type(value).__name__} is not a JSON type; "
+                f"{type(value).__name__} is not a JSON type, and no annotation known here rebuilds "
+                "it; annotate the parameter or result and call the function by its object, or "
                 "pass null, booleans, numbers, strings, lists or objects",
             )
 

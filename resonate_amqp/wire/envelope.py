@@ -9,13 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
-from resonate_amqp.core.model import PROTOCOL, Promise, Task
-from resonate_amqp.core.requests import Group, OriginGet, Request, Response
-from resonate_amqp.errors import Malformed
+from resonate_amqp.core.model import PROTOCOL, Promise, Schedule, Task
+from resonate_amqp.core.requests import Group, Query, Request, Response
+from resonate_amqp.errors import ForeignVersion, Malformed
 from resonate_amqp.wire.fields import Fields
 from resonate_amqp.wire.records import (
     check_promise,
@@ -27,9 +27,16 @@ from resonate_amqp.wire.records import (
     write_tree,
 )
 from resonate_amqp.wire.requests import read_request, write_request
+from resonate_amqp.wire.schedules import read_schedule, write_schedule
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_REPLY_BYTES = MAX_MESSAGE_BYTES - 65_536
+MIRRORS = 1
+LEVEL = MIRRORS
+"""What this ledger understands and an earlier one would take for something else.
+
+What an earlier one refuses, or may ignore, needs no level.
+"""
 
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
@@ -59,11 +66,12 @@ class ExecuteMessage:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """The answers to one group, in the order of its steps; a tree where a step asked for one."""
+    """The answers to one group, in the order of its steps; what was found where it is a query."""
 
     id: str
     responses: tuple[Response, ...]
     tree: Tree | None = None
+    schedules: tuple[Schedule, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +81,8 @@ class Replies:
     now: int
     replies: tuple[Reply, ...]
     unblocked: tuple[Promise, ...]
+    owners: tuple[int, ...] = ()
+    level: int = 0
 
 
 def encode_group(group: Group) -> bytes:
@@ -88,8 +98,14 @@ def encode_requests(groups: Sequence[bytes]) -> bytes:
 
 
 def decode_requests(body: bytes) -> list[Group | BadGroup]:
-    """The groups of a requests message; raises Malformed when they cannot be told apart."""
+    """The groups of a requests message; raises Malformed when they cannot be told apart.
+
+    None of a message of another protocol version can be read.
+    """
     outer = _message(body, "requests")
+    foreign = _foreign(outer)
+    if foreign is not None:
+        return _foreign_groups(outer, foreign)
     groups: list[Group | BadGroup] = []
     for number, decoded in enumerate(outer.list("groups")):
         path = f"groups[{number}]"
@@ -103,6 +119,21 @@ def decode_requests(body: bytes) -> list[Group | BadGroup]:
     return groups
 
 
+def _foreign_groups(outer: Fields, foreign: ForeignVersion) -> list[Group | BadGroup]:
+    """Whom to answer that their version is not spoken; raises `foreign` when nobody is found."""
+    groups: list[Group | BadGroup] = []
+    try:
+        for decoded in outer.list("groups"):
+            fields = Fields(decoded, "groups")
+            group_id = fields.text("id", longest=64)
+            groups.append(BadGroup(group_id, _kind_of(fields.raw("steps")), str(foreign)))
+    except Malformed:
+        raise foreign from None
+    if not groups:
+        raise foreign
+    return groups
+
+
 def encode_reply(group: Group, responses: Sequence[Response], tree: Tree | None) -> bytes:
     """One group's answers, as many as a message holds; `encode_replies` joins several."""
     results = [
@@ -110,14 +141,25 @@ def encode_reply(group: Group, responses: Sequence[Response], tree: Tree | None)
         for step, response in zip(group.steps, responses, strict=False)
     ]
     if tree is not None:
-        results = [write_tree(tree)]
+        return _found(group, write_tree(group.steps[0].kind, tree))
     reply = _encode({"id": group.id, "results": results})
     if len(reply) <= MAX_REPLY_BYTES:
         return reply
-    if tree is not None:
-        error = f"the tree is {len(reply)} bytes long, which no message holds; lower the limit"
-        return encode_bad_reply(group.id, OriginGet.kind, 400, error)
     return _encode({"id": group.id, "results": _that_fit(results)})
+
+
+def encode_timetable(group: Group, schedules: Sequence[Schedule]) -> bytes:
+    """The answer to a query for schedules."""
+    data = {"schedules": [write_schedule(one) for one in schedules]}
+    return _found(group, {"kind": group.steps[0].kind, "head": {"status": 200}, "data": data})
+
+
+def _found(group: Group, result: dict[str, Any]) -> bytes:
+    reply = _encode({"id": group.id, "results": [result]})
+    if len(reply) <= MAX_REPLY_BYTES:
+        return reply
+    error = f"the answer is {len(reply)} bytes long, which no message holds; lower the limit"
+    return encode_bad_reply(group.id, group.steps[0].kind, 400, error)
 
 
 def encode_bad_reply(group_id: str, kind: str, status: int, error: str) -> bytes:
@@ -131,15 +173,25 @@ def encode_unblock(promise: Promise) -> bytes:
     return _encode({"kind": "unblock", "head": {}, "data": {"promise": write_promise(promise)}})
 
 
-def encode_replies(now: int, replies: Sequence[bytes], unblocks: Sequence[bytes]) -> bytes:
-    """A replies message of answers and unblocks encoded before."""
+def encode_replies(
+    now: int, replies: Sequence[bytes], unblocks: Sequence[bytes], owners: Sequence[int] = ()
+) -> bytes:
+    """A replies message of answers and unblocks encoded before.
+
+    `owners` are the numbers of the ledger queues that keep the shards, when there are several.
+    """
     head = f'{{"kind":"replies","version":"{PROTOCOL}","now":{now},"replies":['.encode()
-    return head + b",".join(replies) + b'],"unblocks":[' + b",".join(unblocks) + b"]}"
+    divided = b',"owners":' + _encode(list(owners)) if owners else b""
+    tail = b'],"level":%d%b}' % (LEVEL, divided)
+    return head + b",".join(replies) + b'],"unblocks":[' + b",".join(unblocks) + tail
 
 
 def decode_replies(body: bytes) -> Replies:
-    """What a ledger sent to a reply queue; raises Malformed when it is nothing of the kind."""
-    outer = _message(body, "replies")
+    """What a ledger sent to a reply queue; raises Malformed when it is nothing of the kind.
+
+    Raises ForeignVersion for one of another protocol version.
+    """
+    outer = _spoken(body, "replies")
     try:
         return _read_replies(outer)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
@@ -150,12 +202,18 @@ def _read_replies(outer: Fields) -> Replies:
     replies = []
     for reply in outer.list("replies"):
         results = reply["results"]
-        if results and results[0]["kind"] == OriginGet.kind and "tree" in results[0]["data"]:
+        if results and "tree" in results[0]["data"]:
             replies.append(Reply(reply["id"], (Response(status=200),), read_tree(results[0])))
         else:
-            replies.append(Reply(reply["id"], tuple(read_response(one) for one in results)))
+            found = results[0]["data"].get("schedules", ()) if results else ()
+            responses = tuple(read_response(one) for one in results)
+            listed = tuple(read_schedule(one) for one in found)
+            replies.append(Reply(reply["id"], responses, schedules=listed))
     unblocked = tuple(read_promise(one["data"]["promise"]) for one in outer.list("unblocks"))
-    return Replies(outer.integer("now"), tuple(replies), unblocked)
+    owners = tuple(int(queue) for queue in outer.list("owners"))
+    return Replies(
+        outer.integer("now"), tuple(replies), unblocked, owners, outer.integer("level", 0)
+    )
 
 
 def encode_execute(message: ExecuteMessage) -> bytes:
@@ -173,7 +231,7 @@ def encode_execute(message: ExecuteMessage) -> bytes:
 
 def decode_execute(body: bytes) -> ExecuteMessage:
     """The offered task; raises Malformed when the message is no execute."""
-    outer = _message(body, "execute")
+    outer = _spoken(body, "execute")
     data = outer.object("data")
     return ExecuteMessage(
         promise=check_promise(data.object("promise")),
@@ -203,23 +261,40 @@ def _message(body: bytes, kind: str) -> Fields:
     found = fields.text("kind")
     if found != kind:
         raise Malformed("message.kind", f"{found!r} where {kind!r} is expected")
-    version = fields.text("version")
-    if version != PROTOCOL:
-        raise Malformed(
-            "message.version", f"protocol {version!r} is not spoken here; this is {PROTOCOL!r}"
-        )
     return fields
 
 
-def _read_steps(steps: Sequence[Any]) -> tuple[Request | OriginGet, ...]:
+def _spoken(body: bytes, kind: str) -> Fields:
+    """A message of the protocol version that is spoken here."""
+    fields = _message(body, kind)
+    foreign = _foreign(fields)
+    if foreign is not None:
+        raise foreign
+    return fields
+
+
+def _foreign(message: Fields) -> ForeignVersion | None:
+    """The refusal of a message of another protocol version."""
+    version = message.text("version")
+    if version == PROTOCOL:
+        return None
+    return ForeignVersion(
+        "message.version",
+        f"protocol {version!r} is not spoken here, this is {PROTOCOL!r}; run releases of "
+        "ledger and worker that speak the same",
+    )
+
+
+def _read_steps(steps: Sequence[Any]) -> tuple[Request | Query, ...]:
     try:
         read = tuple(read_request(step, f"steps[{n}]") for n, step in enumerate(steps))
     except RecursionError:
         raise Malformed("steps", "requests are nested too deeply") from None
     if not read:
         raise Malformed("steps", "a group of no requests")
-    if len(read) > 1 and any(isinstance(step, OriginGet) for step in read):
-        raise Malformed("steps", f"{OriginGet.kind} must be alone in its group")
+    if len(read) > 1 and any(isinstance(step, Query) for step in read):
+        kinds = ", ".join(kind.kind for kind in get_args(Query))
+        raise Malformed("steps", f"a query ({kinds}) must be alone in its group")
     return read
 
 
@@ -235,7 +310,7 @@ def _that_fit(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return fitting
 
 
-def _kind_of(steps: Sequence[Any]) -> str:
-    first = steps[0] if steps else None
+def _kind_of(steps: Any) -> str:
+    first = steps[0] if isinstance(steps, list) and steps else None
     kind = first.get("kind") if isinstance(first, dict) else None
     return kind if isinstance(kind, str) else "unknown"

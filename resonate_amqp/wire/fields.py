@@ -9,6 +9,14 @@ from resonate_amqp.errors import Malformed
 
 INT64 = 2**63
 MAX_TEXT = 2048
+"""Bytes, in UTF-8, of a text; a database's index holds no more of several such columns."""
+
+MAX_KEY = 255
+"""Bytes, in UTF-8, of the name of a header or tag."""
+
+LONGEST_MS = 10**13
+"""Three centuries: what begins now and lasts so long still ends within 64 bits."""
+
 MAX_DATA = 1_500_000
 MAX_NAMES = 64
 
@@ -28,8 +36,8 @@ class Fields:
         found = self._object.get(name, default)
         if not isinstance(found, str):
             raise self._refused(name, f"a string is expected, not {_kind(found)}")
-        if len(found) > longest:
-            raise self._refused(name, f"{len(found)} characters are too many; {longest} at most")
+        if exceeds(found, longest):
+            raise self._refused(name, f"more than {longest} bytes are too many")
         if "\0" in found:
             raise self._refused(name, "it holds a NUL character")
         return found
@@ -42,8 +50,16 @@ class Fields:
             raise self._refused(name, f"{found} is beyond 64 bits")
         return found
 
+    def duration(self, name: str, default: int | None = None) -> int:
+        """Milliseconds; fewer than none where the reader takes that for none."""
+        found = self.integer(name, default)
+        if found > LONGEST_MS:
+            raise self._refused(name, f"{found} ms is longer than {LONGEST_MS} ms")
+        return found
+
     def positive(self, name: str) -> int:
-        found = self.integer(name)
+        """A duration of a millisecond or more."""
+        found = self.duration(name)
         if found < 1:
             raise self._refused(name, f"{found} is not positive")
         return found
@@ -62,10 +78,12 @@ class Fields:
                 name, f"{len(found._object)} names are too many; {MAX_NAMES} at most"
             )
         for key, text in found._object.items():
-            if type(text) is not str or len(text) > MAX_TEXT or "\0" in text:
+            if type(text) is not str or exceeds(text, MAX_TEXT) or "\0" in text:
                 found.text(key)
-            if len(key) > MAX_TEXT or "\0" in key:
-                raise self._refused(name, "a name holds a NUL character or is too long")
+            if exceeds(key, MAX_KEY) or "\0" in key:
+                raise self._refused(
+                    name, f"a name holds a NUL character or exceeds {MAX_KEY} bytes"
+                )
         return found._object
 
     def value(self, name: str) -> Value:
@@ -92,6 +110,23 @@ class Fields:
 
     def _refused(self, name: str, problem: str) -> Malformed:
         return Malformed(f"{self._path}.{name}", problem)
+
+
+def write_value(value: Value) -> dict[str, Any]:
+    """A value's JSON object; empty for an empty value."""
+    if not value.data and not value.headers:
+        return {}
+    return {"headers": dict(value.headers), "data": value.data}
+
+
+def read_value(value: dict[str, Any]) -> Value:
+    """The value a ledger's record holds."""
+    return Value(value.get("headers", {}), value.get("data", "")) if value else EMPTY
+
+
+def exceeds(text: str, most: int) -> bool:
+    """Whether a text takes more than so many bytes in UTF-8."""
+    return 4 * len(text) > most and len(text.encode(errors="surrogatepass")) > most
 
 
 def _kind(value: Any) -> str:

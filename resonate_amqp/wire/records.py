@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Task, TaskState, Value
+from resonate_amqp.core.model import Promise, PromiseState, Task, TaskState
 from resonate_amqp.core.requests import Response, Verdict
 from resonate_amqp.errors import Malformed
-from resonate_amqp.wire.fields import Fields
-from resonate_amqp.wire.requests import read_id, write_value
+from resonate_amqp.wire.fields import Fields, read_value, write_value
+from resonate_amqp.wire.requests import read_id
+from resonate_amqp.wire.schedules import read_schedule, write_schedule
 
 _STATES = frozenset(state.value for state in PromiseState)
 
@@ -38,8 +39,8 @@ def read_promise(record: dict[str, Any]) -> Promise:
     return Promise(
         id=record["id"],
         state=PromiseState(record["state"]),
-        param=_read_value(record["param"]),
-        value=_read_value(record["value"]),
+        param=read_value(record["param"]),
+        value=read_value(record["value"]),
         tags=record["tags"],
         timeout_at=record["timeoutAt"],
         created_at=record["createdAt"],
@@ -92,6 +93,8 @@ def read_task(record: dict[str, Any]) -> Task:
         pid=record.get("pid"),
         ttl=record.get("ttl"),
         expires_at=record.get("expiresAt"),
+        retry_at=record.get("retryAt"),
+        acquired_at=record.get("acquiredAt"),
         reason=record.get("reason", ""),
     )
 
@@ -112,6 +115,8 @@ def write_response(kind: str, response: Response) -> dict[str, Any]:
         data["lost"] = list(response.lost)
     if response.verdict is not None:
         data["delivery"] = response.verdict.value
+    if response.schedule is not None:
+        data["schedule"] = write_schedule(response.schedule)
     if response.error:
         data["error"] = response.error
     return {"kind": kind, "head": {"status": response.status}, "data": data}
@@ -129,26 +134,29 @@ def read_response(record: dict[str, Any]) -> Response:
         applied=data.get("applied", False),
         lost=tuple(data.get("lost", ())),
         verdict=Verdict(data["delivery"]) if "delivery" in data else None,
+        schedule=read_schedule(data["schedule"]) if "schedule" in data else None,
         error=data.get("error", ""),
     )
 
 
-def write_tree(tree: list[tuple[Promise, Task | None]]) -> dict[str, Any]:
-    """The answer to `origin.get`."""
+def write_tree(kind: str, tree: list[tuple[Promise, Task | None]]) -> dict[str, Any]:
+    """The answer to a query: promises, each with its task."""
     nodes = [
-        {"promise": write_promise(promise)} | ({"task": write_task(task)} if task else {})
+        {"promise": write_promise(promise)} | ({"task": _dated(task)} if task else {})
         for promise, task in tree
     ]
-    return {"kind": "origin.get", "head": {"status": 200}, "data": {"tree": nodes}}
+    return {"kind": kind, "head": {"status": 200}, "data": {"tree": nodes}}
+
+
+def _dated(task: Task) -> dict[str, Any]:
+    """The record for whoever looks on: with since when the task waits for a worker, or has one."""
+    dates = {"retryAt": task.retry_at, "acquiredAt": task.acquired_at}
+    return write_task(task) | {name: at for name, at in dates.items() if at is not None}
 
 
 def read_tree(record: dict[str, Any]) -> list[tuple[Promise, Task | None]]:
-    """The promises and tasks an answer to `origin.get` holds."""
+    """The promises and tasks that the answer to a query holds."""
     return [
         (read_promise(node["promise"]), read_task(node["task"]) if "task" in node else None)
         for node in record["data"]["tree"]
     ]
-
-
-def _read_value(value: dict[str, Any]) -> Value:
-    return Value(value.get("headers", {}), value.get("data", "")) if value else EMPTY

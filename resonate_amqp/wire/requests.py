@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, assert_never
+from typing import Any
 
-from resonate_amqp.core.model import TARGET, PromiseState, Value
+from resonate_amqp.core.model import TARGET, PromiseState, TaskState
 from resonate_amqp.core.requests import (
     Lease,
     OriginGet,
@@ -14,6 +14,7 @@ from resonate_amqp.core.requests import (
     PromiseRegisterCallback,
     PromiseRegisterListener,
     PromiseSettle,
+    Query,
     Request,
     TaskAcquire,
     TaskContinue,
@@ -23,15 +24,22 @@ from resonate_amqp.core.requests import (
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
+    TaskLease,
+    TaskRedrive,
     TaskRelease,
+    TaskSearch,
     TaskSuspend,
 )
 from resonate_amqp.errors import InvalidId, InvalidTarget, Malformed
-from resonate_amqp.wire.address import canonical, check_id, is_reply_queue
-from resonate_amqp.wire.fields import Fields
+from resonate_amqp.wire.address import canonical, check_id, is_ledger_queue, is_reply_queue
+from resonate_amqp.wire.fields import Fields, write_value
+from resonate_amqp.wire.schedules import READERS as SCHEDULE_READERS
+from resonate_amqp.wire.schedules import write_schedule_request
+
+MOST_FOUND = 10_000
 
 
-def read_request(decoded: Any, path: str) -> Request | OriginGet:
+def read_request(decoded: Any, path: str) -> Request | Query:
     """The request a JSON object stands for; raises Malformed naming what is wrong with it."""
     outer = Fields(decoded, path)
     kind = outer.text("kind")
@@ -41,31 +49,26 @@ def read_request(decoded: Any, path: str) -> Request | OriginGet:
     return reader(outer.object("data"))
 
 
-def write_request(request: Request | OriginGet) -> dict[str, Any]:
+def write_request(request: Request | Query) -> dict[str, Any]:
     """The request's JSON object."""
     return {"kind": request.kind, "data": _data(request)}
 
 
-def write_value(value: Value) -> dict[str, Any]:
-    """A value's JSON object; empty for an empty value."""
-    if not value.data and not value.headers:
-        return {}
-    return {"headers": dict(value.headers), "data": value.data}
-
-
-def _data(request: Request | OriginGet) -> dict[str, Any]:
+def _data(request: Request | Query) -> dict[str, Any]:
     match request:
-        case PromiseGet(id=id) | TaskGet(id=id) | TaskContinue(id=id):
+        case PromiseGet(id=id) | TaskGet(id=id) | TaskContinue(id=id) | TaskRedrive(id=id):
             return {"id": id}
         case OriginGet(id=id, limit=limit):
             return {"id": id, "limit": limit}
+        case TaskSearch(states=states, before=before, limit=limit):
+            return {"states": [one.value for one in states], "before": before, "limit": limit}
         case PromiseCreate():
             return {
                 "id": request.id,
                 "timeoutAt": request.timeout_at,
                 "param": write_value(request.param),
                 "tags": dict(request.tags),
-            }
+            } | ({"strict": True} if request.strict else {})
         case PromiseSettle():
             return {
                 "id": request.id,
@@ -111,14 +114,21 @@ def _data(request: Request | OriginGet) -> dict[str, Any]:
             ]
             return _lease(request) | {"actions": actions}
         case TaskRelease():
-            return _lease(request) | {"delay": request.delay}
+            why = {"unknown": request.unknown} if request.unknown else {}
+            return _lease(request) | {"delay": request.delay} | why
+        case TaskLease():
+            return _lease(request) | {"ttl": request.ttl}
         case TaskHalt():
-            return {"id": request.id, "reason": request.reason}
+            held = _lease(request) if request.holder else {"id": request.id}
+            return held | {"reason": request.reason}
         case _:
-            assert_never(request)
+            return write_schedule_request(request)
 
 
-def _lease(request: TaskFence | TaskFulfill | TaskSuspend | TaskRelease) -> dict[str, Any]:
+_Held = TaskFence | TaskFulfill | TaskSuspend | TaskRelease | TaskLease | TaskHalt
+
+
+def _lease(request: _Held) -> dict[str, Any]:
     return {"id": request.id, "version": request.version, "holder": request.holder}
 
 
@@ -142,6 +152,7 @@ def _create(fields: Fields) -> PromiseCreate:
         timeout_at=fields.integer("timeoutAt"),
         param=fields.value("param"),
         tags=tags,
+        strict=fields.boolean("strict"),
     )
 
 
@@ -162,7 +173,7 @@ def _callback(fields: Fields) -> PromiseRegisterCallback:
 
 def _listener(fields: Fields) -> PromiseRegisterListener:
     address = fields.text("address")
-    if not is_reply_queue(address):
+    if not (is_reply_queue(address) or is_ledger_queue(address)):
         raise Malformed(fields.path("address"), f"{address!r} is not the name of a reply queue")
     return PromiseRegisterListener(awaited=read_id(fields, "awaited"), address=address)
 
@@ -252,15 +263,48 @@ def _release(fields: Fields) -> TaskRelease:
         id=read_id(fields),
         version=fields.integer("version"),
         holder=fields.text("holder"),
-        delay=fields.integer("delay", 0),
+        delay=fields.duration("delay", 0),
+        unknown=fields.text("unknown", ""),
     )
 
 
-def _action(fields: Fields) -> Request | OriginGet:
+def _task_lease(fields: Fields) -> TaskLease:
+    return TaskLease(
+        id=read_id(fields),
+        version=fields.integer("version"),
+        holder=fields.text("holder"),
+        ttl=fields.positive("ttl"),
+    )
+
+
+def _halt(fields: Fields) -> TaskHalt:
+    return TaskHalt(
+        id=read_id(fields),
+        reason=fields.text("reason", ""),
+        version=fields.integer("version", 0),
+        holder=fields.text("holder", ""),
+    )
+
+
+def _search(fields: Fields) -> TaskSearch:
+    named = fields.list("states")
+    known = {state.value: state for state in TaskState}
+    states = [known[name] for name in named if isinstance(name, str) and name in known]
+    if len(set(states)) != len(named):
+        reason = f"{named!r} are not different states of {', '.join(TaskState)}"
+        raise Malformed(fields.path("states"), reason)
+    return TaskSearch(
+        states=tuple(states),
+        before=fields.integer("before"),
+        limit=max(0, min(fields.integer("limit", 1000), MOST_FOUND)),
+    )
+
+
+def _action(fields: Fields) -> Request | Query:
     return read_request(fields.raw("action"), fields.path("action"))
 
 
-_READERS: dict[str, Callable[[Fields], Request | OriginGet]] = {
+_READERS: dict[str, Callable[[Fields], Request | Query]] = {
     PromiseGet.kind: lambda fields: PromiseGet(id=read_id(fields)),
     PromiseCreate.kind: _create,
     PromiseSettle.kind: _settle,
@@ -274,9 +318,13 @@ _READERS: dict[str, Callable[[Fields], Request | OriginGet]] = {
     TaskSuspend.kind: _suspend,
     TaskFulfill.kind: _fulfill,
     TaskRelease.kind: _release,
-    TaskHalt.kind: lambda fields: TaskHalt(id=read_id(fields), reason=fields.text("reason", "")),
+    TaskLease.kind: _task_lease,
+    TaskHalt.kind: _halt,
     TaskContinue.kind: lambda fields: TaskContinue(id=read_id(fields)),
+    TaskRedrive.kind: lambda fields: TaskRedrive(id=read_id(fields)),
     OriginGet.kind: lambda fields: OriginGet(
-        id=read_id(fields), limit=min(fields.integer("limit", 1000), 10_000)
+        id=read_id(fields), limit=max(0, min(fields.integer("limit", 1000), MOST_FOUND))
     ),
+    TaskSearch.kind: _search,
+    **SCHEDULE_READERS,
 }

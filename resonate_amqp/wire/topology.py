@@ -6,11 +6,14 @@ single active consumer, expiry.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from resonate_amqp.core.model import SHARDS
 from resonate_amqp.wire import address
 
+ALL_SHARDS = range(SHARDS)
 UNI_EXPIRES_MS = 24 * 3600 * 1000
 
 
@@ -24,6 +27,8 @@ class Queue:
     arguments: tuple[tuple[str, Any], ...] = ()
     bindings: tuple[tuple[str, str], ...] = ()
     """Pairs of exchange and routing key."""
+    unbound: tuple[tuple[str, str], ...] = ()
+    """Bindings of an earlier time, which have to go."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,23 +38,31 @@ class Exchange:
     name: str
 
 
-def ledger_queue(number: int) -> Queue:
-    """The ledger's queue: one active consumer at a time, so that rivals take turns."""
+def ledger_queue(number: int, shards: Sequence[int] = ALL_SHARDS) -> Queue:
+    """The ledger's queue: one active consumer at a time, so that rivals take turns.
+
+    It is bound for the shards it keeps, and for no other.
+    """
+    bindings = tuple((address.EXCHANGE, f"{shard:02x}") for shard in shards)
+    others = tuple(
+        (address.EXCHANGE, f"{shard:02x}") for shard in ALL_SHARDS if shard not in shards
+    )
     return Queue(
         address.ledger_queue(number),
         arguments=(("x-queue-type", "classic"), ("x-single-active-consumer", True)),
-        bindings=tuple((address.EXCHANGE, key) for key in address.shard_keys()),
+        bindings=bindings,
+        unbound=others,
     )
 
 
-def ledger_objects(number: int) -> tuple[Exchange | Queue, ...]:
+def ledger_objects(number: int, shards: Sequence[int] = ALL_SHARDS) -> tuple[Exchange | Queue, ...]:
     """Everything a ledger needs, in the order in which it can be declared."""
     dead = Queue(
         address.DEAD_QUEUE,
         arguments=(("x-queue-type", "classic"),),
         bindings=((address.EXCHANGE, address.DEAD),),
     )
-    return (Exchange(address.EXCHANGE), dead, ledger_queue(number))
+    return (Exchange(address.EXCHANGE), dead, ledger_queue(number, shards))
 
 
 def target_queue(target: str, queue_type: str) -> Queue:

@@ -31,6 +31,8 @@ from resonate_amqp.core.requests import (
     TaskGet,
     TaskHalt,
     TaskHeartbeat,
+    TaskLease,
+    TaskRedrive,
     TaskRelease,
     TaskSuspend,
     Verdict,
@@ -95,6 +97,11 @@ REQUESTS: tuple[Request | OriginGet, ...] = (
     TaskRelease(id="order-42", version=1, holder="h1", delay=5_000),
     TaskHalt(id="order-42", reason="it differs"),
     TaskContinue(id="order-42"),
+    replace(CREATE, strict=True),
+    TaskLease(id="order-42", version=1, holder="h1", ttl=60_000),
+    TaskRelease(id="order-42", version=1, holder="h1", unknown="function 'pay' is not registered"),
+    TaskHalt(id="order-42", reason="it differs", version=1, holder="h1"),
+    TaskRedrive(id="order-42"),
 )
 RESPONSES = (
     Response(status=200, promise=PENDING, task=ACQUIRED, preload=(RESOLVED,), more=True),
@@ -170,13 +177,21 @@ int64 = st.integers(-(2**63), 2**63 - 1)
     timeout_at=int64,
     headers=st.dictionaries(texts, texts, max_size=5),
     data=texts,
-    tags=st.dictionaries(texts, texts, max_size=5),
+    tags=st.dictionaries(texts.filter(lambda name: name != TARGET), texts, max_size=5),
+    strict=st.booleans(),
 )
 def test_whatever_text_a_create_holds_comes_back(
-    promise_id: str, timeout_at: int, headers: dict[str, str], data: str, tags: dict[str, str]
+    promise_id: str,
+    timeout_at: int,
+    headers: dict[str, str],
+    data: str,
+    tags: dict[str, str],
+    strict: bool,
 ) -> None:
     param = Value(headers, data)
-    create = PromiseCreate(id=promise_id, timeout_at=timeout_at, param=param, tags=tags)
+    create = PromiseCreate(
+        id=promise_id, timeout_at=timeout_at, param=param, tags=tags, strict=strict
+    )
     assert there_and_back(create) == (create,)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from resonate_amqp.core.model import PROTOCOL
-from resonate_amqp.core.requests import Group
+from resonate_amqp.core.requests import Group, TaskRelease
 from resonate_amqp.errors import Malformed
 from resonate_amqp.wire.envelope import (
     MAX_MESSAGE_BYTES,
@@ -57,7 +57,7 @@ def escaped(text: str) -> bytes:
         (message(groups={}), "message.groups: a list is expected, not dict"),
         (message(groups=[3]), "groups[0]: an object is expected, not int"),
         (message(groups=[{}]), "groups[0].id: a string is expected, not nothing"),
-        (asking(GOOD, group="g" * 65), "groups[0].id: 65 characters are too many"),
+        (asking(GOOD, group="g" * 65), "groups[0].id: more than 64 bytes are too many"),
         (asking(GOOD, group="\0"), "groups[0].id: it holds a NUL character"),
         (message(groups=[{"id": "g", "steps": "x"}]), "groups[0].steps: a list is expected"),
         (b" " * (MAX_MESSAGE_BYTES + 1), "message: 8388609 bytes are too many"),
@@ -103,7 +103,7 @@ LONG = {f"t{n}": "" for n in range(65)}
         (step("promise.get", id=7), "steps[0].data.id: a string is expected, not int"),
         (step("promise.get", id=""), "steps[0].data.id: the id is empty"),
         (step("promise.get", id="x" * 256), "steps[0].data.id: id 'xxx"),
-        (step("promise.get", id="x" * 3000), "steps[0].data.id: 3000 characters are too many"),
+        (step("promise.get", id="x" * 3000), "steps[0].data.id: more than 2048 bytes are too many"),
         (step("promise.get", id="a\nb"), "steps[0].data.id: id 'a\\nb' holds a control"),
         (step("promise.get", id="a\0b"), "steps[0].data.id: it holds a NUL character"),
         (CREATE | {"data": {"id": "p"}}, "steps[0].data.timeoutAt: an integer is expected"),
@@ -118,6 +118,14 @@ LONG = {f"t{n}": "" for n in range(65)}
         (step("promise.create", id="p", timeoutAt=5, tags={"a\0": ""}), "steps[0].data.tags: a n"),
         (step("promise.create", id="p", timeoutAt=5, tags={"a": "\0"}), "steps[0].data.tags.a: i"),
         (
+            step("promise.create", id="p", timeoutAt=5, tags={"a" * 256: ""}),
+            "steps[0].data.tags: a name holds a NUL character or exceeds 255 bytes",
+        ),
+        (
+            step("promise.create", id="p", timeoutAt=5, tags={"a": "€" * 683}),
+            "steps[0].data.tags.a: more than 2048 bytes are too many",
+        ),
+        (
             step("promise.create", id="p", timeoutAt=5, tags={"resonate:target": "amqp://x"}),
             "steps[0].data.tags: target 'amqp://x' is not an address",
         ),
@@ -128,7 +136,7 @@ LONG = {f"t{n}": "" for n in range(65)}
         ),
         (
             step("promise.create", id="p", timeoutAt=5, param={"data": "x" * 1_500_001}),
-            "steps[0].data.param.data: 1500001 characters are too many",
+            "steps[0].data.param.data: more than 1500000 bytes are too many",
         ),
         (step("promise.settle", id="p", state="done"), "steps[0].data.state: 'done' is no state"),
         (
@@ -166,12 +174,60 @@ LONG = {f"t{n}": "" for n in range(65)}
         ),
         (step("task.heartbeat", pid="p", tasks={}), "steps[0].data.tasks: a list is expected"),
         (step("task.release", id="p", version=1, holder="h", delay=[]), "steps[0].data.delay: an"),
+        (
+            step("task.release", id="p", version=1, holder="h", delay=2**62),
+            "steps[0].data.delay: 4611686018427387904 ms is longer than 10000000000000 ms",
+        ),
+        (
+            step("task.release", id="p", version=1, holder="h", unknown=["f"]),
+            "steps[0].data.unknown: a string is expected",
+        ),
+        (
+            step("task.acquire", id="p", version=0, pid="p", ttl=10**13 + 1, holder="h"),
+            "steps[0].data.ttl: 10000000000001 ms is longer than 10000000000000 ms",
+        ),
+        (
+            step("task.create", pid="p", ttl=2**63 - 1, holder="h", action=CREATE),
+            "steps[0].data.ttl: 9223372036854775807 ms is longer",
+        ),
+        (step("task.lease", id="p", version=1, holder="h"), "steps[0].data.ttl: an integer is exp"),
+        (
+            step("task.lease", id="p", version=1, holder="h", ttl=0),
+            "steps[0].data.ttl: 0 is not positive",
+        ),
+        (
+            step("task.lease", id="p", version=1, holder="h", ttl=2**62),
+            "steps[0].data.ttl: 4611686018427387904 ms is longer",
+        ),
+        (step("task.lease", id="p", version=1, ttl=5), "steps[0].data.holder: a string is exp"),
+        (step("task.halt", id="p", version="1"), "steps[0].data.version: an integer is expected"),
+        (step("task.halt", id="p", holder=None), "steps[0].data.holder: a string is expected"),
+        (step("task.redrive"), "steps[0].data.id: a string is expected"),
+        (
+            step("promise.create", id="p", timeoutAt=5, strict="yes"),
+            "steps[0].data.strict: true or false is expected",
+        ),
         (step("origin.get", id="p", limit="all"), "steps[0].data.limit: an integer is expected"),
     ],
     ids=lambda value: value[:60] if isinstance(value, str) else None,
 )
 def test_a_bad_request_names_its_field(bad: object, reason: str) -> None:
     assert refusal(bad).startswith(reason)
+
+
+@pytest.mark.parametrize(
+    ("good", "read"),
+    [
+        (step("task.release", id="p", version=1, holder="h", delay=10**13), 10**13),
+        (step("task.release", id="p", version=1, holder="h", delay=-5), -5),
+    ],
+)
+def test_a_delay_that_ends_within_64_bits_is_read(good: dict[str, Any], read: int) -> None:
+    [group] = decode_requests(asking(good))
+    assert isinstance(group, Group)
+    [release] = group.steps
+    assert isinstance(release, TaskRelease)
+    assert release.delay == read
 
 
 def test_a_group_without_requests_is_refused() -> None:

@@ -4,8 +4,8 @@ PYTHON ?= python3
 SHELL := /bin/bash
 BIN := .venv/bin
 SOURCES := resonate_amqp tests $(wildcard examples)
-EVERYDAY := not (rabbitmq or processes or docker or chaos or benchmark)
-BROKER := (rabbitmq or processes) and not (smoke or docker or chaos or benchmark)
+EVERYDAY := not (rabbitmq or postgres or processes or docker or chaos or benchmark)
+BROKER := (rabbitmq or postgres or processes) and not (smoke or docker or chaos or benchmark)
 PIP := $(BIN)/python -m pip --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -19,7 +19,7 @@ help:
 	@echo 'make test     check, every test with real brokers and processes, the wheel (10 minutes)'
 	@echo 'make chaos    break things at random'
 	@echo 'make bench    measure'
-	@echo 'make system   install rabbitmq-server for the tests, or say how'
+	@echo 'make system   install rabbitmq-server and PostgreSQL for the tests, or say how'
 	@echo 'make clean    remove what the other targets made'
 
 demo: .venv/.package

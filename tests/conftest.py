@@ -8,18 +8,25 @@ from collections.abc import Iterator
 import pytest
 
 from resonate_amqp.dev.choose import ChosenBroker, choose
-from resonate_amqp.errors import BrokerError
+from resonate_amqp.dev.databases import ForeignPostgres, named_postgres
+from resonate_amqp.dev.postgres import PrivatePostgres
+from resonate_amqp.errors import BrokerError, LedgerUnavailable
+from resonate_amqp.ledgers import schema
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what uses the broker, before `-m` selects."""
+    """Mark what uses the broker or the database server, before `-m` selects."""
     for item in items:
         if "broker" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.rabbitmq)
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
         if item.get_closest_marker("rabbitmq"):
             # With `-n`, one worker runs all of these: one node is what a small machine can carry.
             item.add_marker(pytest.mark.xdist_group("rabbitmq"))
+        elif item.get_closest_marker("postgres"):
+            item.add_marker(pytest.mark.xdist_group("postgres"))
 
 
 @pytest.fixture(scope="session")
@@ -41,3 +48,34 @@ def vhost_url(broker: ChosenBroker) -> Iterator[str]:
     url = broker.new_vhost()
     yield url
     broker.discard_vhost(url)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[PrivatePostgres | ForeignPostgres]:
+    """A PostgreSQL server that is not ours to break; without one as without a broker."""
+    try:
+        chosen = named_postgres() or PrivatePostgres()
+        if isinstance(chosen, PrivatePostgres):
+            chosen.start()
+    except LedgerUnavailable as error:
+        if os.environ.get("CI"):
+            pytest.fail(str(error), pytrace=False)
+        pytest.skip(str(error))
+    yield chosen
+    chosen.stop()
+
+
+@pytest.fixture(scope="session")
+def empty_postgres(postgres: PrivatePostgres | ForeignPostgres) -> str:
+    """A database with the schema of a ledger and nothing in it, to be copied."""
+    url = postgres.new_database()
+    schema.prepare(url)
+    return url
+
+
+@pytest.fixture
+def postgres_url(postgres: PrivatePostgres | ForeignPostgres, empty_postgres: str) -> Iterator[str]:
+    """A database of this test's own, with the schema of a ledger."""
+    url = postgres.new_database(empty_postgres)
+    yield url
+    postgres.discard_database(url)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
-import random
 import secrets
 import shutil
 import signal
@@ -24,10 +23,10 @@ from typing import Self
 from urllib.parse import unquote, urlsplit
 
 from resonate_amqp.dev.binaries import Binaries, find
+from resonate_amqp.dev.loopback import HOST, free_ports
 from resonate_amqp.dev.vhosts import Vhosts, amqp_url
 from resonate_amqp.errors import BrokerError
 
-_HOST = "127.0.0.1"
 _POLL = 0.05
 _GRACE = 15.0
 _CONTROL_TIMEOUT = 60.0
@@ -60,14 +59,14 @@ class PrivateBroker:
         self._plugins = tuple(plugins)
         self._configuration = configuration
         self._start_timeout = start_timeout
-        self._port, self._distribution_port, self._epmd_port = _free_ports(3)
+        self._port, self._distribution_port, self._epmd_port = free_ports(3)
         self._vhosts = Vhosts(lambda expression: self.control("eval", expression))
         self._processes: _Processes | None = None
 
     @property
     def url(self) -> str:
         """The url of the virtual host `/`."""
-        return amqp_url(_HOST, self._port, "/")
+        return amqp_url(HOST, self._port, "/")
 
     @property
     def running(self) -> bool:
@@ -134,7 +133,7 @@ class PrivateBroker:
 
     def new_vhost(self) -> str:
         """The url of a virtual host that nobody used before."""
-        return amqp_url(_HOST, self._port, self._vhosts.take())
+        return amqp_url(HOST, self._port, self._vhosts.take())
 
     def discard_vhost(self, url: str) -> None:
         """Give back what `new_vhost` gave; the node removes it some time later."""
@@ -177,7 +176,7 @@ class PrivateBroker:
             cookie.chmod(0o400)
         (home / "enabled_plugins").write_text(f"[{','.join(self._plugins)}].\n", encoding="ascii")
         (home / "rabbitmq.conf").write_text(
-            f"listeners.tcp.1 = {_HOST}:{self._port}\nlog.console = false\n{self._configuration}\n",
+            f"listeners.tcp.1 = {HOST}:{self._port}\nlog.console = false\n{self._configuration}\n",
             encoding="utf-8",
         )
 
@@ -189,10 +188,10 @@ class PrivateBroker:
             "HOME": str(home),
             "LC_ALL": "C.UTF-8",
             "ERL_CRASH_DUMP": str(home / "erl_crash.dump"),
-            "ERL_EPMD_ADDRESS": _HOST,
+            "ERL_EPMD_ADDRESS": HOST,
             "ERL_EPMD_PORT": str(self._epmd_port),
             "RABBITMQ_NODENAME": "resonate@localhost",
-            "RABBITMQ_NODE_IP_ADDRESS": _HOST,
+            "RABBITMQ_NODE_IP_ADDRESS": HOST,
             "RABBITMQ_NODE_PORT": str(self._port),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_MNESIA_BASE": str(home / "mnesia"),
@@ -315,26 +314,11 @@ def _control(binaries: Binaries, environment: dict[str, str], arguments: Sequenc
 
 def _speaks_amqp(port: int) -> bool:
     try:
-        with socket.create_connection((_HOST, port), timeout=1.0) as connection:
+        with socket.create_connection((HOST, port), timeout=1.0) as connection:
             connection.sendall(b"AMQP\x00\x00\x09\x01")
             return connection.recv(1) == b"\x01"
     except OSError:
         return False
-
-
-def _free_ports(count: int) -> list[int]:
-    # Below the range that outgoing connections draw from: still free when the node restarts.
-    ports: list[int] = []
-    while len(ports) < count:
-        port = random.randrange(20_000, 32_000)
-        with socket.socket() as probe:
-            try:
-                probe.bind((_HOST, port))
-            except OSError:
-                continue
-        if port not in ports:
-            ports.append(port)
-    return ports
 
 
 def _last_lines(log: Path, count: int = 20) -> list[str]:

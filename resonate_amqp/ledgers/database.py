@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import sqlite3
+import time
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DataError,
+    DBAPIError,
+    NoSuchModuleError,
+    ProgrammingError,
+    SQLAlchemyError,
+)
 
 from resonate_amqp.errors import LedgerUnavailable, UsageError
 
 _FORMS = "write sqlite:///FILE or postgresql://USER@HOST/NAME"
+
+BUSY_S = 5
+
+# PostgreSQL's classes "data exception" and "program limit exceeded".
+_DATA_STATES = ("22", "54")
 
 
 def parse(url: str) -> URL:
@@ -38,32 +52,44 @@ def shown(url: str) -> str:
         return "<unreadable url>"
 
 
-def engine(url: str) -> Engine:
-    """An engine whose commits are durable when they return; connects to nothing yet."""
+def engine(url: str, *, patient: bool = False) -> Engine:
+    """An engine whose commits are durable when they return; connects to nothing yet.
+
+    A `patient` one lets a statement take any time, as a migration may. Errors do not show what
+    was to be stored: they reach callers whose neighbours' values these are.
+    """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
-        made = create_engine(parsed, connect_args={"check_same_thread": False, "timeout": 5})
+        made = create_engine(
+            parsed,
+            connect_args={"check_same_thread": False, "timeout": BUSY_S},
+            hide_parameters=True,
+        )
         event.listen(made, "connect", _prepare_sqlite)
         event.listen(made, "begin", _begin_immediate)
         return made
-    options = (
-        "-c idle_in_transaction_session_timeout=5s -c lock_timeout=5s "
-        "-c tcp_keepalives_idle=5 -c tcp_keepalives_interval=2 -c tcp_keepalives_count=3"
-    )
     try:
-        return create_engine(
-            parsed, isolation_level="READ COMMITTED", connect_args={"options": options}
+        from resonate_amqp.ledgers import postgres
+
+        made = create_engine(
+            parsed,
+            isolation_level="READ COMMITTED",
+            connect_args=postgres.arguments(parsed.query, patient=patient),
+            hide_parameters=True,
         )
-    except (NoSuchModuleError, ModuleNotFoundError):
+    except (NoSuchModuleError, ImportError):
         raise UsageError(
             f"ledger {shown(url)} needs psycopg: pip install 'resonate-amqp[postgres]'"
         ) from None
+    if not patient:
+        event.listen(made, "do_connect", postgres.connect)
+    return made
 
 
-def connect(url: str) -> Connection:
+def connect(url: str, *, patient: bool = False) -> Connection:
     """One connection, kept for as long as its owner lives; raises LedgerUnavailable."""
     try:
-        return engine(url).connect()
+        return engine(url, patient=patient).connect()
     except SQLAlchemyError as error:
         raise unavailable(url, error) from error
 
@@ -77,19 +103,48 @@ def unavailable(url: str, error: Exception) -> LedgerUnavailable:
     )
 
 
+def poisonous(error: DBAPIError) -> bool:
+    """Whether what was to be stored is at fault, and not the database."""
+    state: str | None = getattr(error.orig, "sqlstate", None)
+    if state is not None:
+        return state.startswith(_DATA_STATES)
+    return isinstance(error, (DataError, ProgrammingError))
+
+
+def evict(connection: Connection) -> None:
+    """End what holds the database's locks and has fallen silent, where that can happen."""
+    if connection.dialect.name == "postgresql":
+        from resonate_amqp.ledgers import postgres
+
+        connection.execute(text(postgres.EVICT))
+
+
 def _prepare_sqlite(connection: Any, _record: Any) -> None:
     connection.isolation_level = None
     cursor = connection.cursor()
+    _switch_to_wal(cursor)
     for pragma in (
-        "journal_mode=WAL",
         "synchronous=FULL",
-        "busy_timeout=5000",
+        f"busy_timeout={BUSY_S * 1000}",
         "journal_size_limit=67108864",
         "wal_autocheckpoint=8000",
         "temp_store=MEMORY",
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _switch_to_wal(cursor: Any) -> None:
+    """Ledgers that start together on a new file: SQLite does not wait for the others here."""
+    deadline = time.monotonic() + BUSY_S
+    while True:
+        try:
+            cursor.execute("PRAGMA journal_mode=WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+                raise
+        time.sleep(0.02)
 
 
 def _begin_immediate(connection: Connection) -> None:

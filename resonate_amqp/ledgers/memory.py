@@ -5,12 +5,14 @@ from __future__ import annotations
 import itertools
 
 from resonate_amqp.core import machine
+from resonate_amqp.core.batch import Backlog, Batch, Execute, Outcome, Unblock
 from resonate_amqp.core.effects import Limits, Overlay
-from resonate_amqp.core.model import Offer, Promise, Task, TaskState, origin_of
+from resonate_amqp.core.model import Offer, Promise, Schedule, Task, TaskState, origin_of
 from resonate_amqp.core.promises import seen
-from resonate_amqp.core.timers import Timer, restarted, timers_of
+from resonate_amqp.core.requests import TaskSearch
+from resonate_amqp.core.timers import Timer, restarted, timers_of, timers_of_schedule
 from resonate_amqp.ledgers.outcome import outcome_of
-from resonate_amqp.ports import Backlog, Batch, Execute, Outcome, Unblock
+from resonate_amqp.wire import cron as cron_of
 
 
 class MemoryLedger:
@@ -20,6 +22,7 @@ class MemoryLedger:
         self.promises: dict[str, Promise] = {}
         self.tasks: dict[str, Task] = {}
         self.offers: dict[int, Offer] = {}
+        self.schedules: dict[str, Schedule] = {}
         self.now = 0
         self.generation = 0
         self._limits = limits or Limits()
@@ -36,12 +39,21 @@ class MemoryLedger:
         children = (self.promises[child] for child in self._branches.get(branch, ()))
         return sorted((child for child in children if not child.pending), key=_age)
 
+    def pending_children(self, branch: str) -> list[str]:
+        return [child for child in self._branches.get(branch, ()) if self.promises[child].pending]
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        return self.schedules.get(schedule_id)
+
+    def next_tick(self, cron: str, after: int) -> int | None:
+        return cron_of.next_tick(cron, after)
+
     def promote(self, clock: int) -> Backlog:
         self.generation += 1
         self.now = max(self.now, clock)
-        self._serials = itertools.count((self.generation << 32) + 1)
+        self._serials = itertools.count((self.generation << 40) + 1)
         executes = [
-            Execute(offer.serial, offer.target, self.promises[offer.task_id], offer.version)
+            Execute(offer.serial, offer.target, self.promises[offer.task_id], offer.version, True)
             for offer in self.offers.values()
         ]
         unblocks = [
@@ -50,13 +62,21 @@ class MemoryLedger:
             if not promise.pending
             for address in promise.listeners
         ]
-        return Backlog(tuple(executes), tuple(unblocks))
+        mirrors = [one for one in self.promises.values() if one.pending and one.mirror]
+        return Backlog(tuple(executes), tuple(unblocks), tuple(mirrors), now=self.now)
 
     def apply(self, batch: Batch, clock: int) -> Outcome:
         self.now = max(self.now, clock)
         state = self._overlay()
         answers, early = machine.batch(
-            state, batch.groups, batch.timers, batch.notified, self.now, batch.heard_since
+            state,
+            batch.groups,
+            batch.timers,
+            batch.notified,
+            batch.mirrored,
+            batch.halts,
+            self.now,
+            batch.heard_since,
         )
         for serial in batch.confirmed:
             self.offers.pop(serial, None)
@@ -80,12 +100,32 @@ class MemoryLedger:
             for timer in timers_of(promise, self.tasks.get(promise_id))
             if timer.at < horizon
         ]
+        for schedule in self.schedules.values():
+            due.extend(timer for timer in timers_of_schedule(schedule) if timer.at < horizon)
         return sorted(due)[:limit]
 
     def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
         found = [promise for promise in self.promises.values() if origin_of(promise.id) == origin]
         found.sort(key=_age)
         return [seen(promise, self.tasks.get(promise.id), self.now) for promise in found[:limit]]
+
+    def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
+        found: list[tuple[Promise, Task | None]] = []
+        for state in query.states:
+            dated = [(_since(task), task) for task in self.tasks.values() if task.state is state]
+            within = [
+                (self.promises[task.id].created_at if since is None else since, task.id)
+                for since, task in dated
+                if since is None or since < query.before
+            ]
+            found.extend(
+                seen(self.promises[task_id], self.tasks[task_id], self.now)
+                for _, task_id in sorted(within)
+            )
+        return found[: query.limit]
+
+    def timetable(self, limit: int) -> list[Schedule]:
+        return [self.schedules[schedule_id] for schedule_id in sorted(self.schedules)[:limit]]
 
     def trial(self) -> None:
         return
@@ -106,6 +146,18 @@ class MemoryLedger:
         for serial in void:
             del self.offers[serial]
         self.offers.update({offer.serial: offer for offer in state.offers})
+        for schedule_id, schedule in state.schedules.items():
+            if schedule is not None:
+                self.schedules[schedule_id] = schedule
+            else:
+                self.schedules.pop(schedule_id, None)
+
+
+def _since(task: Task) -> int | None:
+    """Since when a task is in its state, where that is recorded."""
+    if task.state is TaskState.PENDING:
+        return task.retry_at
+    return task.acquired_at if task.state is TaskState.ACQUIRED else None
 
 
 def _age(promise: Promise) -> tuple[int, str]:

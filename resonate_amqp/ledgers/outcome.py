@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from resonate_amqp.core.batch import Execute, Outcome, Unblock
 from resonate_amqp.core.effects import Overlay
 from resonate_amqp.core.requests import Response
-from resonate_amqp.core.timers import Timer, timers_of
-from resonate_amqp.ports import Execute, Outcome, Unblock
+from resonate_amqp.core.timers import Timer, timers_of, timers_of_schedule
 
 
 def outcome_of(
@@ -16,7 +16,9 @@ def outcome_of(
     for offer in state.offers:
         promise = state.promise(offer.task_id)
         if promise is not None:
-            executes.append(Execute(offer.serial, offer.target, promise, offer.version))
+            executes.append(
+                Execute(offer.serial, offer.target, promise, offer.version, offer.repeat)
+            )
     unblocks = []
     for promise_id, address in state.unblocks:
         promise = state.promise(promise_id)
@@ -27,6 +29,15 @@ def outcome_of(
         timers.extend(timers_of(promise, None))
     for task in state.tasks.values():
         timers.extend(timers_of(None, task))
+    for schedule in state.schedules.values():
+        timers.extend(timers_of_schedule(schedule))
     return Outcome(
-        now, answers, tuple(executes), tuple(unblocks), tuple(timers), frozenset(state.withdrawn)
+        now,
+        answers,
+        tuple(executes),
+        tuple(unblocks),
+        tuple(timers),
+        frozenset(state.withdrawn),
+        state.taken,
+        tuple(promise for promise in map(state.promise, state.mirrors) if promise is not None),
     )

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, bindparam, select
 from sqlalchemy.sql import Select
 
 from resonate_amqp.core.effects import PRELOAD_MOST, Overlay
-from resonate_amqp.core.model import Promise, Task
+from resonate_amqp.core.model import Promise, Schedule, Task
+from resonate_amqp.ledgers import schedules
 from resonate_amqp.ledgers.tables import (
     TASK_COLUMNS,
     callbacks,
@@ -23,6 +24,7 @@ from resonate_amqp.ledgers.tables import (
     task_of,
     tasks,
 )
+from resonate_amqp.wire import cron as cron_of
 
 KEPT = 20_000
 SMALL = 4_096
@@ -41,6 +43,11 @@ _by_branch = (
     )
     .order_by(promises.c.created_at, promises.c.id)
     .limit(PRELOAD_MOST + 1)
+)
+_pending_of = select(promises.c.id).where(
+    promises.c.branch == bindparam("branch"),
+    promises.c.id != bindparam("branch"),
+    promises.c.state == "pending",
 )
 _callbacks_of = select(callbacks).where(callbacks.c.awaited.in_(bindparam("ids", expanding=True)))
 _listeners_of = select(listeners).where(listeners.c.awaited.in_(bindparam("ids", expanding=True)))
@@ -65,6 +72,17 @@ class Records:
     def settled_children(self, branch: str) -> list[Promise]:
         rows = self._connection.execute(_by_branch, {"branch": branch}).mappings().all()
         return [promise_of(row) for row in rows]
+
+    def pending_children(self, branch: str) -> list[str]:
+        ids = [row[0] for row in self._connection.execute(_pending_of, {"branch": branch})]
+        self.load(ids)
+        return ids
+
+    def schedule(self, schedule_id: str) -> Schedule | None:
+        return schedules.schedule(self._connection, schedule_id)
+
+    def next_tick(self, cron: str, after: int) -> int | None:
+        return cron_of.next_tick(cron, after)
 
     def load(self, ids: Iterable[str]) -> None:
         """Make the records of these ids known, and those of whoever awaits them."""

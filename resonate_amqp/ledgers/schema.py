@@ -17,6 +17,8 @@ from resonate_amqp.ledgers.database import connect, shown, unavailable
 
 VERSION_TABLE = "resonate_alembic_version"
 
+_LOCK = 0x7265736F6E617465
+
 
 def prepare(url: str) -> bool:
     """Create the schema in an empty database and accept this release's own.
@@ -92,6 +94,9 @@ def _upgrade(connection: Connection, url: str) -> None:
     config.attributes["connection"] = connection
     try:
         with connection.begin():
+            if connection.dialect.name == "postgresql":
+                # Ledgers that start together: each but the first then finds nothing to do.
+                connection.execute(text(f"SELECT pg_advisory_xact_lock({_LOCK})"))
             command.upgrade(config, "head")
     except SQLAlchemyError as error:
         raise unavailable(url, error) from error
@@ -105,7 +110,7 @@ def _version(connection: Connection) -> str:
 
 @contextmanager
 def _connected(url: str) -> Iterator[Connection]:
-    connection = connect(url)
+    connection = connect(url, patient=True)
     try:
         yield connection
     except SQLAlchemyError as error:

@@ -12,89 +12,44 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, or_, select, update
-from sqlalchemy.exc import (
-    DataError,
-    DBAPIError,
-    IntegrityError,
-    ProgrammingError,
-    ResourceClosedError,
-)
+from sqlalchemy import Connection, RowMapping, update
+from sqlalchemy.exc import DBAPIError, IntegrityError, ResourceClosedError
 
 from resonate_amqp.core import machine
+from resonate_amqp.core.batch import Backlog, Batch, Execute, Outcome, Unblock
 from resonate_amqp.core.effects import Limits, Overlay
-from resonate_amqp.core.model import Promise, Task
+from resonate_amqp.core.model import Promise, Schedule, Task
 from resonate_amqp.core.promises import seen
-from resonate_amqp.core.requests import OriginGet, footprint
-from resonate_amqp.core.timers import Timer, restarted, timers_of
+from resonate_amqp.core.requests import Query, TaskSearch, footprint
+from resonate_amqp.core.timers import Timer, restarted, timers_of, timers_of_schedule
 from resonate_amqp.errors import LedgerUnavailable, Superseded
-from resonate_amqp.ledgers.database import connect, shown, unavailable
+from resonate_amqp.ledgers import schedules
+from resonate_amqp.ledgers.database import connect, evict, poisonous, shown, unavailable
 from resonate_amqp.ledgers.outcome import outcome_of
-from resonate_amqp.ledgers.records import PAIRS, Records
-from resonate_amqp.ledgers.store import store
-from resonate_amqp.ledgers.tables import (
-    ledger_queues,
-    listeners,
-    outbox,
-    promise_of,
-    promises,
-    task_of,
-    tasks,
+from resonate_amqp.ledgers.queries import (
+    BEGIN_BATCH,
+    DUE_LEASES,
+    DUE_PROMISES,
+    DUE_RETRIES,
+    MIRRORS,
+    OWNERS,
+    PROMOTE,
+    SEARCHED,
+    TREE,
+    UNDELIVERED,
+    UNFINISHED,
+    UNNOTIFIED,
 )
-from resonate_amqp.ports import Backlog, Batch, Execute, Outcome, Unblock
+from resonate_amqp.ledgers.records import Records
+from resonate_amqp.ledgers.store import store
+from resonate_amqp.ledgers.tables import ledger_queues, promise_of, task_of
 
 NEVER_PROMOTED = -1
 
-_now = case(
-    (ledger_queues.c.now < bindparam("clock"), bindparam("clock")), else_=ledger_queues.c.now
-)
-_begin_batch = (
-    update(ledger_queues)
-    .where(ledger_queues.c.queue == bindparam("of"), ledger_queues.c.generation == bindparam("by"))
-    .values(now=_now)
-    .returning(ledger_queues.c.now)
-)
-_promote = (
-    update(ledger_queues)
-    .where(ledger_queues.c.queue == bindparam("of"))
-    .values(generation=ledger_queues.c.generation + 1, now=_now)
-    .returning(ledger_queues.c.generation)
-)
-_undelivered = PAIRS.add_columns(
-    outbox.c.serial, outbox.c.target, outbox.c.version.label("offered_version")
-).join(outbox, outbox.c.task_id == promises.c.id)
-_unnotified = (
-    PAIRS.add_columns(listeners.c.address)
-    .join(listeners, listeners.c.awaited == promises.c.id)
-    .where(promises.c.state != "pending")
-)
-_due_promises = (
-    PAIRS.where(
-        promises.c.state == "pending",
-        promises.c.external,
-        promises.c.timeout_at < bindparam("horizon"),
-    )
-    .order_by(promises.c.timeout_at)
-    .limit(bindparam("most"))
-)
-_due_leases = (
-    select(tasks)
-    .where(tasks.c.state == "acquired", tasks.c.expires_at < bindparam("horizon"))
-    .order_by(tasks.c.expires_at)
-    .limit(bindparam("most"))
-)
-_due_retries = (
-    select(tasks)
-    .where(tasks.c.state == "pending", ~tasks.c.offered, tasks.c.retry_at < bindparam("horizon"))
-    .order_by(tasks.c.retry_at)
-    .limit(bindparam("most"))
-)
-_tree = (
-    PAIRS.where(promises.c.origin == bindparam("root"))
-    .order_by(promises.c.created_at, promises.c.id)
-    .limit(bindparam("most"))
-)
-_unfinished = select(tasks.c.id).where(or_(tasks.c.state == "acquired", tasks.c.state == "pending"))
+
+def serials(generation: int, queue: int) -> Iterator[int]:
+    """Serials of outbox rows that no other promotion, of whatever queue, gives out."""
+    return itertools.count((generation << 40) + (queue << 32) + 1)
 
 
 class SqlLedger:
@@ -115,27 +70,37 @@ class SqlLedger:
 
     def promote(self, clock: int) -> Backlog:
         with self._transaction() as connection:
-            row = connection.execute(_promote, {"of": self._queue, "clock": clock}).one()
+            row = connection.execute(PROMOTE, {"of": self._queue, "clock": clock}).one()
         self._generation = row[0]
-        self._serials = itertools.count((self._generation << 32) + 1)
+        self._serials = serials(self._generation, self._queue)
         self._records.forget()
+        own = {"of": self._queue}
         with self._transaction(clock) as connection:
             executes = tuple(
-                Execute(row["serial"], row["target"], promise_of(row), row["offered_version"])
-                for row in connection.execute(_undelivered).mappings()
+                Execute(row["serial"], row["target"], promise_of(row), row["offered_version"], True)
+                for row in connection.execute(UNDELIVERED, own).mappings()
             )
             unblocks = tuple(
                 Unblock(row["address"], promise_of(row))
-                for row in connection.execute(_unnotified).mappings()
+                for row in connection.execute(UNNOTIFIED, own).mappings()
             )
-        return Backlog(executes, unblocks)
+            pending = tuple(promise_of(row) for row in connection.execute(MIRRORS, own).mappings())
+            owners = tuple(row[0] for row in connection.execute(OWNERS))
+        return Backlog(executes, unblocks, pending, owners, self._now)
 
     def apply(self, batch: Batch, clock: int) -> Outcome:
         with self._transaction(clock) as connection:
             self._records.load(_ids(batch))
             state = self._overlay()
             answers, early = machine.batch(
-                state, batch.groups, batch.timers, batch.notified, self._now, batch.heard_since
+                state,
+                batch.groups,
+                batch.timers,
+                batch.notified,
+                batch.mirrored,
+                batch.halts,
+                self._now,
+                batch.heard_since,
             )
             store(connection, self._records, state, batch.confirmed)
             outcome = outcome_of(state, answers, early, self._now)
@@ -145,7 +110,7 @@ class SqlLedger:
     def restart(self, clock: int) -> Outcome:
         with self._transaction(clock) as connection:
             state = self._overlay()
-            unfinished = [row[0] for row in connection.execute(_unfinished)]
+            unfinished = [row[0] for row in connection.execute(UNFINISHED, {"of": self._queue})]
             self._records.load(unfinished)
             for task_id in sorted(unfinished):
                 restarted(state, task_id, self._now)
@@ -155,31 +120,40 @@ class SqlLedger:
         return outcome
 
     def due_before(self, horizon: int, limit: int) -> list[Timer]:
-        bound = {"horizon": horizon, "most": limit}
+        bound = {"horizon": horizon, "most": limit, "of": self._queue}
         timers: list[Timer] = []
         with self._transaction(begin="BEGIN") as connection:
-            for row in connection.execute(_due_promises, bound).mappings():
+            for row in connection.execute(DUE_PROMISES, bound).mappings():
                 timers.extend(timers_of(promise_of(row), None))
-            for statement in (_due_leases, _due_retries):
+            for statement in (DUE_LEASES, DUE_RETRIES):
                 for row in connection.execute(statement, bound).mappings():
                     timers.extend(timers_of(None, task_of(row)))
+            for schedule in schedules.due(connection, bound):
+                timers.extend(timers_of_schedule(schedule))
         return sorted(timers)[:limit]
 
     def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
         with self._transaction(begin="BEGIN") as connection:
-            rows = connection.execute(_tree, {"root": origin, "most": limit}).mappings().all()
-        return [
-            seen(
-                promise_of(row),
-                task_of(row, "task_") if row["task_id"] is not None else None,
-                self._now,
-            )
-            for row in rows
-        ]
+            rows = connection.execute(TREE, {"root": origin, "most": limit}).mappings().all()
+        return [self._seen(row) for row in rows]
+
+    def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
+        bound = {"before": query.before, "most": query.limit, "of": self._queue}
+        found: list[tuple[Promise, Task | None]] = []
+        with self._transaction(begin="BEGIN") as connection:
+            for state in query.states:
+                rows = connection.execute(SEARCHED[state], bound).mappings()
+                found.extend(self._seen(row) for row in rows)
+        return found[: query.limit]
+
+    def timetable(self, limit: int) -> list[Schedule]:
+        with self._transaction(begin="BEGIN") as connection:
+            return schedules.timetable(connection, self._queue, limit)
 
     def trial(self) -> None:
         self._reopen()
         with self._transaction() as connection:
+            evict(connection)
             connection.execute(
                 update(ledger_queues)
                 .where(ledger_queues.c.queue == self._queue)
@@ -189,6 +163,10 @@ class SqlLedger:
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
+
+    def _seen(self, row: RowMapping) -> tuple[Promise, Task | None]:
+        task = task_of(row, "task_") if row["task_id"] is not None else None
+        return seen(promise_of(row), task, self._now)
 
     def _overlay(self) -> Overlay:
         return Overlay(self._records, self._serials, self._limits)
@@ -227,7 +205,7 @@ class SqlLedger:
             raise _contested(self._url, error) from error
         except DBAPIError as error:
             self._records.forget()
-            if isinstance(error, (DataError, ProgrammingError)):
+            if poisonous(error):
                 raise
             raise unavailable(self._url, error) from error
         except BaseException:
@@ -236,7 +214,7 @@ class SqlLedger:
 
     def _prove(self, clock: int) -> None:
         held = {"of": self._queue, "by": self._generation, "clock": clock}
-        row = self._connection.execute(_begin_batch, held).first()
+        row = self._connection.execute(BEGIN_BATCH, held).first()
         if row is None:
             raise Superseded(
                 f"ledger queue {self._queue} of {shown(self._url)} was taken over by another "
@@ -248,12 +226,16 @@ class SqlLedger:
 def _ids(batch: Batch) -> Iterator[str]:
     for group in batch.groups:
         for request in group.steps:
-            if not isinstance(request, OriginGet):
+            if not isinstance(request, Query):
                 yield from footprint(request)
     for timer in batch.timers:
         yield timer.id
     for promise_id, _ in batch.notified:
         yield promise_id
+    for one in batch.mirrored:
+        yield one.id
+    for halt in batch.halts:
+        yield halt.id
 
 
 def _contested(url: str, error: IntegrityError) -> LedgerUnavailable:

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, update
 
 from resonate_amqp.core.effects import Overlay
 from resonate_amqp.core.model import Promise, shard_of
+from resonate_amqp.ledgers import schedules
 from resonate_amqp.ledgers.prepared import Prepared
 from resonate_amqp.ledgers.records import Records
 from resonate_amqp.ledgers.tables import (
@@ -16,6 +17,8 @@ from resonate_amqp.ledgers.tables import (
     TASK_COLUMNS,
     callbacks,
     listeners,
+    mirror_row,
+    mirrors,
     outbox,
     outcome_row,
     promise_row,
@@ -52,6 +55,8 @@ _delete_listener = Prepared(
 _insert_offer = Prepared(insert(outbox))
 _withdraw = Prepared(delete(outbox).where(outbox.c.task_id == bindparam("of")))
 _confirm = Prepared(delete(outbox).where(outbox.c.serial == bindparam("of")))
+_insert_mirror = Prepared(insert(mirrors))
+_delete_mirror = Prepared(delete(mirrors).where(mirrors.c.id == bindparam("of")))
 _insert_tag = Prepared(insert(tags))
 
 
@@ -61,6 +66,7 @@ def store(
     """Write what the overlay changed, and drop the confirmed outbox rows."""
     _store_promises(connection, before, state)
     _store_tasks(connection, before, state)
+    schedules.store(connection, state.schedules)
     _withdraw.run(connection, [{"of": task_id} for task_id in sorted(state.withdrawn)])
     _confirm.run(connection, [{"of": serial} for serial in confirmed])
     _insert_offer.run(
@@ -82,11 +88,15 @@ def _store_promises(connection: Connection, before: Records, state: Overlay) -> 
     inserts: list[dict[str, Any]] = []
     settles: list[dict[str, Any]] = []
     named: list[dict[str, Any]] = []
+    mirrored: list[dict[str, Any]] = []
+    unmirrored: list[dict[str, Any]] = []
     related = _Related()
     for promise in state.promises.values():
         known = before.promise(promise.id)
         if known is None:
             inserts.append(promise_row(promise))
+            if promise.mirror and promise.pending:
+                mirrored.append(mirror_row(promise))
             named.extend(
                 {"promise_id": promise.id, "name": name, "value": value}
                 for name, value in promise.tags.items()
@@ -94,10 +104,14 @@ def _store_promises(connection: Connection, before: Records, state: Overlay) -> 
             )
         elif known.state is not promise.state:
             settles.append({"of": promise.id} | outcome_row(promise))
+            if promise.mirror:
+                unmirrored.append({"of": promise.id})
         related.note(known, promise)
     _insert_promise.run(connection, inserts)
     _settle_promise.run(connection, settles)
     _insert_tag.run(connection, named)
+    _insert_mirror.run(connection, mirrored)
+    _delete_mirror.run(connection, unmirrored)
     _insert_callback.run(connection, related.callbacks_added)
     _delete_callback.run(connection, related.callbacks_removed)
     _insert_listener.run(connection, related.listeners_added)

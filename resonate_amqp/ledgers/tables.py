@@ -29,6 +29,10 @@ from resonate_amqp.wire.address import group_of
 
 PENDING = text("state = 'pending'")
 
+# Everywhere the order of bytes, which is the order of Python's strings and of SQLite; PostgreSQL
+# would order as the database's language does, which ignores punctuation.
+TEXT = Text().with_variant(Text(collation="C"), "postgresql")
+
 
 def _instant(*, nullable: bool = False, index: bool = False) -> Any:
     return Field(
@@ -75,26 +79,26 @@ class PromiseRow(Base, table=True):
             sqlite_where=PENDING,
         ),
     )
-    id: str = Field(sa_column=Column(Text, primary_key=True))
+    id: str = Field(sa_column=Column(TEXT, primary_key=True))
     shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
-    state: str = Field(sa_column=Column(Text, nullable=False))
-    origin: str = Field(sa_column=Column(Text, nullable=False))
-    parent: str = Field(sa_column=Column(Text, nullable=False))
-    branch: str = Field(sa_column=Column(Text, nullable=False))
-    func: str = Field(sa_column=Column(Text, nullable=False))
-    version: str = Field(sa_column=Column(Text, nullable=False))
-    group: str = Field(sa_column=Column("group", Text, nullable=False))
+    state: str = Field(sa_column=Column(TEXT, nullable=False))
+    origin: str = Field(sa_column=Column(TEXT, nullable=False))
+    parent: str = Field(sa_column=Column(TEXT, nullable=False))
+    branch: str = Field(sa_column=Column(TEXT, nullable=False))
+    func: str = Field(sa_column=Column(TEXT, nullable=False))
+    version: str = Field(sa_column=Column(TEXT, nullable=False))
+    group: str = Field(sa_column=Column("group", TEXT, nullable=False))
     external: bool = Field(default=False)
-    param_headers: str = Field(sa_column=Column(Text, nullable=False))
-    param_data: str = Field(sa_column=Column(Text, nullable=False))
-    value_headers: str = Field(sa_column=Column(Text, nullable=False))
-    value_data: str = Field(sa_column=Column(Text, nullable=False))
-    error_type: str = Field(sa_column=Column(Text, nullable=False))
-    tags: str = Field(sa_column=Column(Text, nullable=False))
+    param_headers: str = Field(sa_column=Column(TEXT, nullable=False))
+    param_data: str = Field(sa_column=Column(TEXT, nullable=False))
+    value_headers: str = Field(sa_column=Column(TEXT, nullable=False))
+    value_data: str = Field(sa_column=Column(TEXT, nullable=False))
+    error_type: str = Field(sa_column=Column(TEXT, nullable=False))
+    tags: str = Field(sa_column=Column(TEXT, nullable=False))
     timeout_at: int = _instant()
     created_at: int = _instant()
     settled_at: int | None = _instant(nullable=True)
-    settled_by: str = Field(sa_column=Column(Text, nullable=False))
+    settled_by: str = Field(sa_column=Column(TEXT, nullable=False))
 
 
 class TaskRow(Base, table=True):
@@ -110,46 +114,52 @@ class TaskRow(Base, table=True):
             sqlite_where=text("state = 'pending' AND NOT offered"),
         ),
         Index(
+            "ix_tasks_offered",
+            "retry_at",
+            postgresql_where=text("state = 'pending' AND offered"),
+            sqlite_where=text("state = 'pending' AND offered"),
+        ),
+        Index(
             "ix_tasks_lease",
             "expires_at",
             postgresql_where=text("state = 'acquired'"),
             sqlite_where=text("state = 'acquired'"),
         ),
     )
-    id: str = Field(sa_column=Column(Text, primary_key=True))
+    id: str = Field(sa_column=Column(TEXT, primary_key=True))
     shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
-    state: str = Field(sa_column=Column(Text, nullable=False))
+    state: str = Field(sa_column=Column(TEXT, nullable=False))
     version: int = _instant()
-    resumes: str = Field(sa_column=Column(Text, nullable=False))
-    pid: str | None = Field(sa_column=Column(Text, nullable=True))
+    resumes: str = Field(sa_column=Column(TEXT, nullable=False))
+    pid: str | None = Field(sa_column=Column(TEXT, nullable=True))
     ttl: int | None = _instant(nullable=True)
     expires_at: int | None = _instant(nullable=True)
     retry_at: int | None = _instant(nullable=True)
     offered: bool = Field(default=False)
-    holder: str = Field(sa_column=Column(Text, nullable=False))
-    ticket: str = Field(sa_column=Column(Text, nullable=False))
+    holder: str = Field(sa_column=Column(TEXT, nullable=False))
+    ticket: str = Field(sa_column=Column(TEXT, nullable=False))
     redeliveries: int = _instant()
-    last_holder: str = Field(sa_column=Column(Text, nullable=False))
+    last_holder: str = Field(sa_column=Column(TEXT, nullable=False))
     last_version: int = _instant()
     deliveries: int = _instant()
     acquired_at: int | None = _instant(nullable=True)
-    reason: str = Field(sa_column=Column(Text, nullable=False))
+    reason: str = Field(sa_column=Column(TEXT, nullable=False))
 
 
 class CallbackRow(Base, table=True):
     """A suspended awaiter that is resumed when `awaited` is settled."""
 
     __tablename__ = "callbacks"
-    awaited: str = Field(sa_column=Column(Text, primary_key=True))
-    awaiter: str = Field(sa_column=Column(Text, primary_key=True))
+    awaited: str = Field(sa_column=Column(TEXT, primary_key=True))
+    awaiter: str = Field(sa_column=Column(TEXT, primary_key=True))
 
 
 class ListenerRow(Base, table=True):
     """An address that is notified of `awaited`; the row goes after its unblock was published."""
 
     __tablename__ = "listeners"
-    awaited: str = Field(sa_column=Column(Text, primary_key=True))
-    address: str = Field(sa_column=Column(Text, primary_key=True))
+    awaited: str = Field(sa_column=Column(TEXT, primary_key=True))
+    address: str = Field(sa_column=Column(TEXT, primary_key=True))
 
 
 class OutboxRow(Base, table=True):
@@ -159,9 +169,44 @@ class OutboxRow(Base, table=True):
     __table_args__ = (Index("ix_outbox_task", "task_id"),)
     serial: int = Field(sa_column=Column(BigInteger, primary_key=True, autoincrement=False))
     shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
-    task_id: str = Field(sa_column=Column(Text, nullable=False))
+    task_id: str = Field(sa_column=Column(TEXT, nullable=False))
     version: int = _instant()
-    target: str = Field(sa_column=Column(Text, nullable=False))
+    target: str = Field(sa_column=Column(TEXT, nullable=False))
+
+
+class MirrorRow(Base, table=True):
+    """A pending mirror: `id` repeats the outcome of `named`, which may be another ledger's."""
+
+    __tablename__ = "mirrors"
+    __table_args__ = (Index("ix_mirrors_named", "named"),)
+    id: str = Field(sa_column=Column(TEXT, primary_key=True))
+    shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    named: str = Field(sa_column=Column(TEXT, nullable=False))
+
+
+class ScheduleRow(Base, table=True):
+    """A schedule; `param_*`, `tags` and `timeout_ms` are those of each of its calls."""
+
+    __tablename__ = "schedules"
+    __table_args__ = (
+        Index(
+            "ix_schedules_due",
+            "next_at",
+            postgresql_where=text("NOT paused"),
+            sqlite_where=text("NOT paused"),
+        ),
+    )
+    id: str = Field(sa_column=Column(TEXT, primary_key=True))
+    shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
+    cron: str = Field(sa_column=Column(TEXT, nullable=False))
+    param_headers: str = Field(sa_column=Column(TEXT, nullable=False))
+    param_data: str = Field(sa_column=Column(TEXT, nullable=False))
+    tags: str = Field(sa_column=Column(TEXT, nullable=False))
+    timeout_ms: int = _instant()
+    created_at: int = _instant()
+    next_at: int | None = _instant(nullable=True)
+    last_at: int | None = _instant(nullable=True)
+    paused: bool = Field(default=False)
 
 
 class TagRow(Base, table=True):
@@ -169,9 +214,9 @@ class TagRow(Base, table=True):
 
     __tablename__ = "tags"
     __table_args__ = (Index("ix_tags_name", "name", "value"),)
-    promise_id: str = Field(sa_column=Column(Text, primary_key=True))
-    name: str = Field(sa_column=Column(Text, primary_key=True))
-    value: str = Field(sa_column=Column(Text, nullable=False))
+    promise_id: str = Field(sa_column=Column(TEXT, primary_key=True))
+    name: str = Field(sa_column=Column(TEXT, primary_key=True))
+    value: str = Field(sa_column=Column(TEXT, nullable=False))
 
 
 _encode = msgspec.json.Encoder().encode
@@ -203,6 +248,11 @@ def promise_row(promise: Promise) -> dict[str, Any]:
         "timeout_at": promise.timeout_at,
         "created_at": promise.created_at,
     } | outcome_row(promise)
+
+
+def mirror_row(promise: Promise) -> dict[str, Any]:
+    """The row of a pending mirror."""
+    return {"id": promise.id, "shard": shard_of(promise.id), "named": promise.mirror}
 
 
 def outcome_row(promise: Promise) -> dict[str, Any]:
@@ -285,6 +335,8 @@ callbacks = _table(CallbackRow)
 listeners = _table(ListenerRow)
 outbox = _table(OutboxRow)
 tags = _table(TagRow)
+mirrors = _table(MirrorRow)
+schedules = _table(ScheduleRow)
 ledger_queues = _table(LedgerQueue)
 shards = _table(Shard)
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from random import Random
 
 import pytest
 
+from resonate_amqp.core.batch import Backlog, Batch, Outcome
 from resonate_amqp.core.model import Promise, PromiseState, TaskState, Value
 from resonate_amqp.core.requests import Group, PromiseGet, Request, Response, TaskGet
 from resonate_amqp.core.timers import Timer, TimerKind
 from resonate_amqp.errors import Superseded
 from resonate_amqp.ledgers.sql import SqlLedger
-from resonate_amqp.ports import Backlog, Batch, Ledger, Outcome
+from resonate_amqp.ports import Ledger
+from resonate_amqp.wire.address import MAX_ID
+from resonate_amqp.wire.fields import MAX_KEY, MAX_TEXT
 from tests.core.world import (
     DEADLINE,
     NOW,
@@ -129,7 +133,7 @@ def test_an_instant_is_never_earlier_than_the_last_one(ledger: Ledger) -> None:
 
 def test_a_promotion_takes_no_instant_back(ledger: Ledger) -> None:
     apply(ledger, clock=5_000)
-    ledger.promote(4_000)
+    assert ledger.promote(4_000).now == 5_000
     assert apply(ledger, clock=4_500).now == 5_000
 
 
@@ -169,7 +173,7 @@ def test_confirmed_and_notified_twice_is_harmless(ledger: Ledger) -> None:
     apply(ledger, external("b"), listener("b", "l1"), settle("b"))
     for _ in range(2):
         ledger.apply(Batch(confirmed=[serial, 999], notified=[("b", "l1"), ("x", "l9")]), NOW)
-    assert ledger.promote(NOW) == Backlog((), ())
+    assert ledger.promote(NOW) == Backlog((), (), now=NOW)
 
 
 @pytest.mark.parametrize("ending", [acquire("a"), settle("a")], ids=lambda request: request.kind)
@@ -279,6 +283,24 @@ def test_every_field_of_a_record_is_kept(ledger: Ledger) -> None:
         value,
         tagged.tags,
     )
+
+
+def test_the_longest_names_and_texts_that_are_accepted_can_be_kept(ledger: Ledger) -> None:
+    """Of characters that no compression makes fewer: an index takes no row beyond its size."""
+    random = Random(1)
+    longest = "".join(chr(random.randrange(0x21, 0x7F)) for _ in range(MAX_TEXT))
+    promise_id = longest[:MAX_ID].replace(":", "-")
+    plain = call(promise_id)
+    action = replace(
+        plain,
+        tags={**plain.tags, longest[:MAX_KEY]: longest},
+        param=Value({"func": longest, "version": longest}, ""),
+    )
+    apply(ledger, action, listener(promise_id, longest[:MAX_ID]))
+    ledger.promote(NOW)
+    [kept] = answers(ledger, PromiseGet(id=promise_id))
+    assert kept.promise is not None
+    assert kept.promise.tags == action.tags
 
 
 def test_a_trial_changes_nothing(ledger: Ledger) -> None:

@@ -15,6 +15,7 @@ from dataclasses import replace
 import pytest
 from sqlalchemy import select
 
+from resonate_amqp.core.batch import Backlog, Batch, Outcome
 from resonate_amqp.core.effects import Limits
 from resonate_amqp.core.invariants import State, check_state
 from resonate_amqp.core.model import Offer, Promise
@@ -24,9 +25,9 @@ from resonate_amqp.ledgers import records
 from resonate_amqp.ledgers.database import connect
 from resonate_amqp.ledgers.memory import MemoryLedger
 from resonate_amqp.ledgers.records import Records
+from resonate_amqp.ledgers.schedules import timetable
 from resonate_amqp.ledgers.sql import SqlLedger
 from resonate_amqp.ledgers.tables import outbox, promises
-from resonate_amqp.ports import Backlog, Batch, Outcome
 from tests.core.alphabet import IDS, Alphabet
 
 STEPS = 500
@@ -44,6 +45,7 @@ class Reader:
 
     def state(self) -> State:
         with self._connection.begin():
+            kept = timetable(self._connection, 0, 10_000)
             view = Records(self._connection)
             ids = self._connection.scalars(select(promises.c.id)).all()
             view.load(ids)
@@ -58,6 +60,7 @@ class Reader:
             {known: promise for known, promise in found.items() if promise is not None},
             {known: task for known, task in tasks.items() if task is not None},
             offers,
+            {one.id: one for one in kept},
         )
 
     def close(self) -> None:
@@ -139,6 +142,7 @@ class Pair:
         assert left.timers == right.timers
 
     def compare_queries(self) -> None:
+        assert self.memory.timetable(3) == self.sql.timetable(3)
         horizon = self.now + 10_000
         assert self.memory.due_before(horizon, 1_000) == self.sql.due_before(horizon, 1_000)
         for origin in self.ids[::3]:
@@ -150,7 +154,8 @@ class Pair:
         assert dict(state.promises) == self.memory.promises
         assert dict(state.tasks) == self.memory.tasks
         assert dict(state.offers) == self.memory.offers
-        assert check_state(state.promises, state.tasks, state.offers) == []
+        assert dict(state.schedules) == self.memory.schedules
+        assert check_state(state.promises, state.tasks, state.offers, state.schedules) == []
 
     def note(self, batch: Batch, outcome: Outcome) -> None:
         for group, responses in zip(batch.groups, outcome.answers, strict=True):
@@ -212,6 +217,7 @@ def test_a_ledger_that_can_remember_next_to_nothing_answers_the_same(
 REACHED = {
     ("promise.create", 200),
     ("promise.create", 400),
+    ("promise.create", 409),
     ("promise.settle", 200),
     ("promise.register_callback", 200),
     ("promise.register_callback", 422),
@@ -227,14 +233,30 @@ REACHED = {
     ("task.suspend", 409),
     ("task.fulfill", 200),
     ("task.release", 200),
+    ("task.lease", 200),
+    ("task.lease", 409),
     ("task.heartbeat", 200),
     ("task.halt", 200),
+    ("task.halt", 409),
     ("task.continue", 200),
+    ("task.redrive", 200),
+    ("task.redrive", 409),
+    ("schedule.create", 200),
+    ("schedule.create", 400),
+    ("schedule.get", 200),
+    ("schedule.delete", 200),
+    ("schedule.pause", 200),
+    ("schedule.resume", 200),
+    ("schedule.trigger", 200),
+    ("schedule.trigger", 400),
+    ("schedule.trigger", 404),
 }
 
 
 def test_the_walk_reaches_what_it_is_for(paired: Callable[[int], Pair]) -> None:
     pair = paired(7)
-    for _ in range(STEPS):
+    for _ in range(4 * STEPS):
         pair.step()
+        if set(pair.seen) >= REACHED:
+            break
     assert REACHED - set(pair.seen) == set()

@@ -11,6 +11,7 @@ branch_labels = None
 depends_on = None
 
 SHARDS = 64
+TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
@@ -40,26 +41,26 @@ def _queues() -> None:
 def _promises() -> None:
     op.create_table(
         "promises",
-        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("id", TEXT, primary_key=True),
         sa.Column("shard", sa.SmallInteger, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
-        sa.Column("origin", sa.Text, nullable=False),
-        sa.Column("parent", sa.Text, nullable=False),
-        sa.Column("branch", sa.Text, nullable=False),
-        sa.Column("func", sa.Text, nullable=False),
-        sa.Column("version", sa.Text, nullable=False),
-        sa.Column("group", sa.Text, nullable=False),
+        sa.Column("state", TEXT, nullable=False),
+        sa.Column("origin", TEXT, nullable=False),
+        sa.Column("parent", TEXT, nullable=False),
+        sa.Column("branch", TEXT, nullable=False),
+        sa.Column("func", TEXT, nullable=False),
+        sa.Column("version", TEXT, nullable=False),
+        sa.Column("group", TEXT, nullable=False),
         sa.Column("external", sa.Boolean, nullable=False),
-        sa.Column("param_headers", sa.Text, nullable=False),
-        sa.Column("param_data", sa.Text, nullable=False),
-        sa.Column("value_headers", sa.Text, nullable=False),
-        sa.Column("value_data", sa.Text, nullable=False),
-        sa.Column("error_type", sa.Text, nullable=False),
-        sa.Column("tags", sa.Text, nullable=False),
+        sa.Column("param_headers", TEXT, nullable=False),
+        sa.Column("param_data", TEXT, nullable=False),
+        sa.Column("value_headers", TEXT, nullable=False),
+        sa.Column("value_data", TEXT, nullable=False),
+        sa.Column("error_type", TEXT, nullable=False),
+        sa.Column("tags", TEXT, nullable=False),
         sa.Column("timeout_at", sa.BigInteger, nullable=False),
         sa.Column("created_at", sa.BigInteger, nullable=False),
         sa.Column("settled_at", sa.BigInteger),
-        sa.Column("settled_by", sa.Text, nullable=False),
+        sa.Column("settled_by", TEXT, nullable=False),
     )
     for column in ("origin", "branch", "state", "func"):
         op.create_index(f"ix_promises_{column}", "promises", [column, "created_at"])
@@ -67,9 +68,9 @@ def _promises() -> None:
     _partial_index("ix_promises_due", "promises", "timeout_at", "state = 'pending'")
     op.create_table(
         "tags",
-        sa.Column("promise_id", sa.Text, primary_key=True),
-        sa.Column("name", sa.Text, primary_key=True),
-        sa.Column("value", sa.Text, nullable=False),
+        sa.Column("promise_id", TEXT, primary_key=True),
+        sa.Column("name", TEXT, primary_key=True),
+        sa.Column("value", TEXT, nullable=False),
     )
     op.create_index("ix_tags_name", "tags", ["name", "value"])
 
@@ -77,24 +78,24 @@ def _promises() -> None:
 def _tasks() -> None:
     op.create_table(
         "tasks",
-        sa.Column("id", sa.Text, primary_key=True),
+        sa.Column("id", TEXT, primary_key=True),
         sa.Column("shard", sa.SmallInteger, nullable=False),
-        sa.Column("state", sa.Text, nullable=False),
+        sa.Column("state", TEXT, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
-        sa.Column("resumes", sa.Text, nullable=False),
-        sa.Column("pid", sa.Text),
+        sa.Column("resumes", TEXT, nullable=False),
+        sa.Column("pid", TEXT),
         sa.Column("ttl", sa.BigInteger),
         sa.Column("expires_at", sa.BigInteger),
         sa.Column("retry_at", sa.BigInteger),
         sa.Column("offered", sa.Boolean, nullable=False),
-        sa.Column("holder", sa.Text, nullable=False),
-        sa.Column("ticket", sa.Text, nullable=False),
+        sa.Column("holder", TEXT, nullable=False),
+        sa.Column("ticket", TEXT, nullable=False),
         sa.Column("redeliveries", sa.BigInteger, nullable=False),
-        sa.Column("last_holder", sa.Text, nullable=False),
+        sa.Column("last_holder", TEXT, nullable=False),
         sa.Column("last_version", sa.BigInteger, nullable=False),
         sa.Column("deliveries", sa.BigInteger, nullable=False),
         sa.Column("acquired_at", sa.BigInteger),
-        sa.Column("reason", sa.Text, nullable=False),
+        sa.Column("reason", TEXT, nullable=False),
     )
     op.create_index("ix_tasks_state", "tasks", ["state", "acquired_at"])
     _partial_index("ix_tasks_retry", "tasks", "retry_at", "state = 'pending' AND NOT offered")
@@ -104,21 +105,21 @@ def _tasks() -> None:
 def _relations() -> None:
     op.create_table(
         "callbacks",
-        sa.Column("awaited", sa.Text, primary_key=True),
-        sa.Column("awaiter", sa.Text, primary_key=True),
+        sa.Column("awaited", TEXT, primary_key=True),
+        sa.Column("awaiter", TEXT, primary_key=True),
     )
     op.create_table(
         "listeners",
-        sa.Column("awaited", sa.Text, primary_key=True),
-        sa.Column("address", sa.Text, primary_key=True),
+        sa.Column("awaited", TEXT, primary_key=True),
+        sa.Column("address", TEXT, primary_key=True),
     )
     op.create_table(
         "outbox",
         sa.Column("serial", sa.BigInteger, primary_key=True, autoincrement=False),
         sa.Column("shard", sa.SmallInteger, nullable=False),
-        sa.Column("task_id", sa.Text, nullable=False),
+        sa.Column("task_id", TEXT, nullable=False),
         sa.Column("version", sa.BigInteger, nullable=False),
-        sa.Column("target", sa.Text, nullable=False),
+        sa.Column("target", TEXT, nullable=False),
     )
     op.create_index("ix_outbox_task", "outbox", ["task_id"])
 

@@ -1,0 +1,107 @@
+"""Queries: what a ledger asks its tables, for the shards that its queue keeps.
+
+Every statement but the tree's binds `of`, the queue's number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import bindparam, case, or_, select, update
+
+from resonate_amqp.core.model import TaskState
+from resonate_amqp.ledgers.records import PAIRS
+from resonate_amqp.ledgers.tables import (
+    ledger_queues,
+    listeners,
+    mirrors,
+    outbox,
+    promises,
+    shards,
+    tasks,
+)
+
+_OWN = select(shards.c.shard).where(shards.c.queue == bindparam("of"))
+_OWN_PROMISES = promises.c.shard.in_(_OWN)
+_OWN_TASKS = tasks.c.shard.in_(_OWN)
+
+SINCE: dict[TaskState, Any] = {
+    TaskState.PENDING: tasks.c.retry_at,
+    TaskState.ACQUIRED: tasks.c.acquired_at,
+    TaskState.SUSPENDED: None,
+    TaskState.HALTED: None,
+    TaskState.FULFILLED: None,
+}
+
+_NOW = case(
+    (ledger_queues.c.now < bindparam("clock"), bindparam("clock")), else_=ledger_queues.c.now
+)
+BEGIN_BATCH = (
+    update(ledger_queues)
+    .where(ledger_queues.c.queue == bindparam("of"), ledger_queues.c.generation == bindparam("by"))
+    .values(now=_NOW)
+    .returning(ledger_queues.c.now)
+)
+PROMOTE = (
+    update(ledger_queues)
+    .where(ledger_queues.c.queue == bindparam("of"))
+    .values(generation=ledger_queues.c.generation + 1, now=_NOW)
+    .returning(ledger_queues.c.generation)
+)
+UNDELIVERED = (
+    PAIRS.add_columns(outbox.c.serial, outbox.c.target, outbox.c.version.label("offered_version"))
+    .join(outbox, outbox.c.task_id == promises.c.id)
+    .where(_OWN_PROMISES)
+)
+UNNOTIFIED = (
+    PAIRS.add_columns(listeners.c.address)
+    .join(listeners, listeners.c.awaited == promises.c.id)
+    .where(promises.c.state != "pending", _OWN_PROMISES)
+)
+MIRRORS = PAIRS.join(mirrors, mirrors.c.id == promises.c.id).where(_OWN_PROMISES)
+OWNERS = select(shards.c.queue).order_by(shards.c.shard)
+DUE_PROMISES = (
+    PAIRS.where(
+        promises.c.state == "pending",
+        promises.c.external,
+        promises.c.timeout_at < bindparam("horizon"),
+        _OWN_PROMISES,
+    )
+    .order_by(promises.c.timeout_at)
+    .limit(bindparam("most"))
+)
+DUE_LEASES = (
+    select(tasks)
+    .where(tasks.c.state == "acquired", tasks.c.expires_at < bindparam("horizon"), _OWN_TASKS)
+    .order_by(tasks.c.expires_at)
+    .limit(bindparam("most"))
+)
+DUE_RETRIES = (
+    select(tasks)
+    .where(
+        tasks.c.state == "pending",
+        ~tasks.c.offered,
+        tasks.c.retry_at < bindparam("horizon"),
+        _OWN_TASKS,
+    )
+    .order_by(tasks.c.retry_at)
+    .limit(bindparam("most"))
+)
+TREE = (
+    PAIRS.where(promises.c.origin == bindparam("root"))
+    .order_by(promises.c.created_at, promises.c.id)
+    .limit(bindparam("most"))
+)
+SEARCHED = {
+    state: PAIRS.where(
+        tasks.c.state == state.value,
+        _OWN_TASKS,
+        *([] if since is None else [since < bindparam("before")]),
+    )
+    .order_by(promises.c.created_at if since is None else since, promises.c.id)
+    .limit(bindparam("most"))
+    for state, since in SINCE.items()
+}
+UNFINISHED = select(tasks.c.id).where(
+    or_(tasks.c.state == "acquired", tasks.c.state == "pending"), _OWN_TASKS
+)

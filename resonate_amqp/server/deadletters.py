@@ -45,6 +45,13 @@ class DeadLetters:
             self._refused |= refused
             self._again_at = clock + AGAIN_MS
 
+    def oversized(self, tokens: Iterable[int]) -> None:
+        """The broker takes no copy as large as these: the log alone keeps their reason."""
+        lost = [self._open.pop(token)[0] for token in tokens if token in self._open]
+        for delivery in lost:
+            log.error("a message of %s is too large for the dead-letter queue", delivery.queue)
+        self._broker.ack(lost)
+
     def to_resend(self, clock: int) -> bool:
         """Whether copies are to be sent again now."""
         return bool(self._refused) and clock >= self._again_at

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 from resonate_amqp.core.requests import Group
 from resonate_amqp.errors import Malformed
 from resonate_amqp.ports import Delivery
-from resonate_amqp.wire.envelope import BadGroup, decode_requests
+from resonate_amqp.wire.envelope import BadGroup, Replies, decode_replies, decode_requests
 
 MOST_GROUPS = 512
 PROBE = b'{"kind":"probe"}'
+REPLIES = b'{"kind":"replies"'
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,7 @@ class Load:
     asked: list[Asked] = field(default_factory=list)
     bad: list[tuple[BadGroup, str]] = field(default_factory=list)
     dead: list[tuple[Delivery, str]] = field(default_factory=list)
+    replies: list[Replies] = field(default_factory=list)
     deliveries: list[Delivery] = field(default_factory=list)
 
 
@@ -57,6 +59,10 @@ class Intake:
                 load.deliveries.append(delivery)
                 continue
             try:
+                if delivery.body.startswith(REPLIES):
+                    load.replies.append(decode_replies(delivery.body))
+                    load.deliveries.append(delivery)
+                    continue
                 groups = decode_requests(delivery.body)
             except Malformed as error:
                 load.dead.append((delivery, str(error)))

@@ -6,16 +6,23 @@ is a message of its own and draws its own ticket; each after the first is marked
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from resonate_amqp.ports import Broker, Execute, Random
+from resonate_amqp.core.batch import Execute
+from resonate_amqp.core.requests import TaskHalt
+from resonate_amqp.ports import Broker, Random
 from resonate_amqp.wire.address import queue_of
 from resonate_amqp.wire.envelope import ExecuteMessage, encode_execute
 from resonate_amqp.wire.topology import target_queue
 
+log = logging.getLogger(__name__)
+
 FIRST_WAIT_MS = 200
 LONGEST_WAIT_MS = 30_000
+TELL_AGAIN_MS = 60_000
+TOO_LARGE = "its execute exceeds the broker's max_message_size; raise that limit and redrive it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,23 +37,27 @@ class _Row:
 class Outbox:
     """The rows that this ledger has published, or is to publish, without a confirm yet."""
 
-    def __init__(self, broker: Broker, random: Random, queue_type: str) -> None:
+    def __init__(self, broker: Broker, random: Random, queue_type: str, declare: bool) -> None:
         self._broker = broker
         self._random = random
         self._queue_type = queue_type
+        self._declare = declare
+        self._missing_told: dict[str, int] = {}
         self._rows: dict[int, _Row] = {}
         self._serials: dict[str, int] = {}
         self._confirmed: list[int] = []
+        self._oversized: list[TaskHalt] = []
 
     def clear(self) -> None:
         """Forget everything: another ledger is responsible, or everything is loaded again."""
         self._rows.clear()
         self._serials.clear()
         self._confirmed.clear()
+        self._oversized.clear()
 
-    def publish(self, executes: Iterable[Execute], now: int, *, repeat: bool = False) -> None:
+    def publish(self, executes: Iterable[Execute], now: int) -> None:
         for execute in executes:
-            self._send(_Row(execute, publishes=1 if repeat else 0), now)
+            self._send(_Row(execute, publishes=1 if execute.repeat else 0), now)
 
     def void(self, tasks: Iterable[str]) -> None:
         """Forget the rows of these tasks: they were deleted when the task was acquired."""
@@ -66,10 +77,6 @@ class Outbox:
         taken, self._confirmed = self._confirmed, []
         return taken
 
-    def give_back(self, serials: Iterable[int]) -> None:
-        """Serials taken before, whose deletion was not committed."""
-        self._confirmed.extend(serials)
-
     def has_confirmed(self) -> bool:
         return bool(self._confirmed)
 
@@ -80,9 +87,39 @@ class Outbox:
             if row is None:
                 continue
             if unroutable:
-                self._broker.declare(target_queue(row.execute.target, self._queue_type))
+                self._missing(row.execute.target, clock)
             wait_ms = min(2 * row.wait_ms, LONGEST_WAIT_MS)
             self._rows[serial] = replace(row, due_at=clock + row.wait_ms, wait_ms=wait_ms)
+
+    def oversized(self, serials: Iterable[int]) -> None:
+        """The broker takes no message as large as these: their tasks are to be halted."""
+        for serial in serials:
+            row = self._rows.pop(serial, None)
+            if row is not None:
+                task_id = row.execute.promise.id
+                self._serials.pop(task_id, None)
+                self._oversized.append(TaskHalt(id=task_id, reason=TOO_LARGE))
+
+    def take_oversized(self) -> list[TaskHalt]:
+        """The tasks to be halted; each is answered once."""
+        taken, self._oversized = self._oversized, []
+        return taken
+
+    def has_oversized(self) -> bool:
+        return bool(self._oversized)
+
+    def _missing(self, target: str, clock: int) -> None:
+        if self._declare:
+            self._broker.declare(target_queue(target, self._queue_type))
+            return
+        queue = queue_of(target)
+        if clock - self._missing_told.get(queue, -TELL_AGAIN_MS) >= TELL_AGAIN_MS:
+            self._missing_told[queue] = clock
+            log.error(
+                "tasks wait for %s, which does not exist; with topology=passive it has to be "
+                "created by an operator",
+                queue,
+            )
 
     def resend_all(self, clock: int) -> None:
         """A new connection: nothing published on the old one will be confirmed."""

@@ -8,12 +8,14 @@ from collections.abc import Sequence
 
 import msgspec
 
-from resonate_amqp.brokers.memory import Fate, Faults, MemoryBroker, MemoryConnection
-from resonate_amqp.core.requests import Group, OriginGet, Request, Response
+from resonate_amqp.brokers.faults import Fate, Faults
+from resonate_amqp.brokers.memory import MemoryBroker, MemoryConnection
+from resonate_amqp.core.requests import Group, Query, Request, Response
 from resonate_amqp.ledgers.memory import MemoryLedger
 from resonate_amqp.ports import Delivery, Ledger, Unconfirmed
 from resonate_amqp.resonate.machine import NoFailpoints
 from resonate_amqp.server.service import LedgerService
+from resonate_amqp.server.terms import Terms
 from resonate_amqp.wire.address import DEAD_QUEUE, EXCHANGE, ledger_queue, shard_key
 from resonate_amqp.wire.envelope import (
     ExecuteMessage,
@@ -44,6 +46,20 @@ class HandClock:
         return 50_000 + self.passed
 
 
+class Behind:
+    """A clock that agrees with another about how time passes, and is behind by so much."""
+
+    def __init__(self, other: HandClock, by: int) -> None:
+        self._other = other
+        self._by = by
+
+    def now(self) -> int:
+        return self._other.now() - self._by
+
+    def monotonic(self) -> int:
+        return self._other.monotonic()
+
+
 class Seeded:
     """Randomness that is the same in every run."""
 
@@ -55,9 +71,17 @@ class Seeded:
 
 
 class Unsure(MemoryConnection):
-    """A connection whose broker refuses so many publishes that were to be confirmed."""
+    """A connection whose broker refuses so many persistent publishes.
+
+    While `mute`, what is published goes nowhere, and nobody says so.
+    """
 
     refusals = 0
+    mute = False
+    blocked = False
+
+    def connected(self) -> bool:
+        return super().connected() and not self.blocked
 
     def publish(
         self,
@@ -70,7 +94,9 @@ class Unsure(MemoryConnection):
         token: int = 0,
         reply_to: str = "",
     ) -> None:
-        if token and self.refusals:
+        if self.mute:
+            return
+        if token and persistent and self.refusals:
             self.refusals -= 1
             self.push(Unconfirmed((token,)))
             return
@@ -104,8 +130,11 @@ class Office:
         self.broker = MemoryBroker(faults)
         self._random = Seeded()
 
-    def service(self, ledger: Ledger | None = None, *, declare: bool = True) -> Desk:
-        return Desk(self, ledger or MemoryLedger(), self._random, declare)
+    def service(
+        self, ledger: Ledger | None = None, *, declare: bool = True, behind: int = 0
+    ) -> Desk:
+        """A service whose wall clock is behind by so much."""
+        return Desk(self, ledger or MemoryLedger(), self._random, declare, behind)
 
     def client(self, name: str = "p1") -> Client:
         return Client(self, name)
@@ -129,18 +158,20 @@ class Office:
 class Desk:
     """One ledger service; every turn of it is taken here."""
 
-    def __init__(self, office: Office, ledger: Ledger, seeded: Seeded, declare: bool) -> None:
+    def __init__(
+        self, office: Office, ledger: Ledger, seeded: Seeded, declare: bool, behind: int
+    ) -> None:
+        self.ledger = ledger
         self.connection = Unsure(office.broker)
         self.clock = office.clock
         self.turns = 0
         self.service = LedgerService(
             ledger,
             self.connection,
-            office.clock,
+            Behind(office.clock, behind),
             seeded,
             NoFailpoints(),
-            queue_type="classic",
-            declare=declare,
+            terms=Terms(queue_type="classic", declare=declare),
         )
         self.work()
 
@@ -183,7 +214,7 @@ class Client:
     def address(self) -> str:
         return self.queue.name
 
-    def group(self, *steps: Request | OriginGet) -> Group:
+    def group(self, *steps: Request | Query) -> Group:
         return Group(id=f"{self.address[-3:]}{next(self._numbers)}", steps=steps)
 
     def send(self, *groups: Group, reply_to: str | None = None) -> None:
@@ -210,7 +241,7 @@ class Client:
         """The answers since the last time, by group."""
         return {reply.id: reply for message in self.heard() for reply in message.replies}
 
-    def ask(self, desk: Desk, *steps: Request | OriginGet) -> Response:
+    def ask(self, desk: Desk, *steps: Request | Query) -> Response:
         """The last answer to one group."""
         group = self.group(*steps)
         self.send(group)

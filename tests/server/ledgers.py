@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from resonate_amqp.core.batch import Backlog, Batch, Outcome
 from resonate_amqp.core.model import Promise, Task
-from resonate_amqp.core.requests import OriginGet, footprint
+from resonate_amqp.core.requests import Query, footprint
 from resonate_amqp.core.timers import Timer
 from resonate_amqp.errors import LedgerUnavailable, Superseded
 from resonate_amqp.ledgers.memory import MemoryLedger
-from resonate_amqp.ports import Backlog, Batch, Outcome
 
 
 class Poisoned(MemoryLedger):
@@ -22,7 +22,7 @@ class Poisoned(MemoryLedger):
             touched
             for group in batch.groups
             for step in group.steps
-            if not isinstance(step, OriginGet)
+            if not isinstance(step, Query)
             for touched in footprint(step)
         }
         if self.poison in asked | {timer.id for timer in batch.timers}:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from resonate_amqp.core.requests import PromiseRegisterListener, TaskAcquire
+from resonate_amqp.core.model import TaskState
+from resonate_amqp.core.requests import PromiseRegisterListener, TaskAcquire, TaskGet, TaskRedrive
 from resonate_amqp.ledgers.memory import MemoryLedger
-from resonate_amqp.ports import Opened
+from resonate_amqp.ports import Opened, Unconfirmed
 from resonate_amqp.wire.address import any_queue, uni_queue
 from tests.core.world import call, external, settle
 from tests.server.desk import START, Office, executes
@@ -153,3 +154,43 @@ def test_after_a_cut_every_unconfirmed_execute_arrives(count: int) -> None:
     desk.run(2_000)
     assert {one.promise.id for one in executes(worker)} == {f"p{n}" for n in range(count)}
     assert ledger.offers == {}
+
+
+def test_a_task_whose_execute_is_too_large_for_the_broker_is_halted_and_says_so() -> None:
+    office = Office()
+    desk, client = office.service(), office.client()
+    desk.connection.mute = True
+    client.send(client.group(call("a", LATER)))
+    desk.work()
+    desk.connection.mute = False
+    assert isinstance(desk.ledger, MemoryLedger)
+    [serial] = desk.ledger.offers
+    desk.connection.push(Unconfirmed((serial,), oversized=True))
+    desk.work()
+    response = client.ask(desk, TaskGet(id="a"))
+    assert response.task is not None
+    assert response.task.state is TaskState.HALTED
+    assert "max_message_size" in response.task.reason
+    assert not desk.ledger.offers
+    client.ask(desk, TaskRedrive(id="a"))
+    desk.run(1_000)
+    assert [one.promise.id for one in executes(office.worker())] == ["a"]
+
+
+def test_on_a_given_topology_a_missing_queue_is_told_and_not_made(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    office = Office()
+    desk = office.service()
+    desk.connection.cut()
+    desk = office.service(desk.ledger, declare=False)
+    client = office.client()
+    client.ask(desk, call("r", LATER))
+    desk.run(100_000)
+    assert any_queue("a") not in office.broker.queues()
+    told = [message for message in caplog.messages if any_queue("a") in message]
+    assert len(told) == 2
+    assert "topology=passive" in told[0]
+    worker = office.worker("a")
+    desk.run(31_000)
+    assert [one.promise.id for one in executes(worker)] == ["r"]

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 
+from resonate_amqp.core.batch import Batch
 from resonate_amqp.core.model import PromiseState, TaskState, Value
 from resonate_amqp.core.requests import (
     Group,
@@ -17,8 +18,8 @@ from resonate_amqp.core.requests import (
     TaskGet,
 )
 from resonate_amqp.ledgers.memory import MemoryLedger
-from resonate_amqp.ports import Batch
-from resonate_amqp.server.service import DEAF_AFTER_MS, PROBE_EVERY_MS
+from resonate_amqp.server.health import PROBE_EVERY_MS
+from resonate_amqp.server.service import DEAF_AFTER_MS
 from resonate_amqp.server.watch import MOST
 from resonate_amqp.wire.address import DEAD_QUEUE, queue_of
 from resonate_amqp.wire.envelope import MAX_MESSAGE_BYTES

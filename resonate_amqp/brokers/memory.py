@@ -11,8 +11,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from enum import Enum
 
+from resonate_amqp.brokers.faults import Fate, Faults
 from resonate_amqp.ports import (
     Confirmed,
     ConsumerLost,
@@ -20,25 +20,12 @@ from resonate_amqp.ports import (
     Delivery,
     Disconnected,
     Event,
+    Inspected,
     Opened,
     Refused,
     Unconfirmed,
 )
 from resonate_amqp.wire.topology import Exchange, Queue
-
-
-class Fate(Enum):
-    """What happens to one publish."""
-
-    DELIVER = "deliver"
-    DROP = "drop"
-    DUPLICATE = "duplicate"
-    DELAY = "delay"
-    """Kept aside until `release`, and so overtaken by what is published later."""
-
-
-Faults = Callable[[str, bytes, bool], Fate]
-"""Decides the fate of a publish from its queue, body and whether it is persistent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +89,10 @@ class MemoryBroker:
 
     def bodies(self, queue: str) -> list[bytes]:
         """The waiting messages of a queue, first in first."""
-        with self._lock:
-            return [message.body for message in self._queues[queue].waiting]
+        return [message.body for message in self._queues[queue].waiting]
 
     def queues(self) -> list[str]:
-        with self._lock:
-            return sorted(self._queues)
+        return sorted(self._queues)
 
     def release(self) -> None:
         """Deliver what was delayed."""
@@ -129,11 +114,21 @@ class MemoryBroker:
                 self._queues[thing.name] = _Queue(thing, owner if thing.exclusive else None)
             for exchange, key in thing.bindings:
                 self._exchanges[exchange].setdefault(key, set()).add(thing.name)
+            for exchange, key in thing.unbound:
+                self._exchanges[exchange].get(key, set()).discard(thing.name)
             return True
 
     def subscribe(self, queue: str, consumer: _Consumer) -> None:
         with self._lock:
             self._queues[queue].consumers.append(consumer)
+            self._dispatch(queue)
+
+    def limit(self, queue: str, connection: MemoryConnection, prefetch: int) -> None:
+        """Change how many deliveries a connection's consumer may leave unacknowledged."""
+        with self._lock:
+            for consumer in self._queues[queue].consumers:
+                if consumer.connection is connection:
+                    consumer.prefetch = prefetch
             self._dispatch(queue)
 
     def unsubscribe(
@@ -251,9 +246,12 @@ class MemoryConnection:
         self._epoch = 0
         self._open = False
         self._woken = False
+        self._aborted = False
         self.reconnect()
 
     def poll(self, timeout_ms: int) -> list[Event]:
+        if self._aborted:
+            self.reconnect()
         with self._ready:
             if not self._events and not self._woken and timeout_ms > 0:
                 self._ready.wait(timeout_ms / 1000)
@@ -272,10 +270,21 @@ class MemoryConnection:
             if not self._broker.declare(thing, self, passive):
                 self.push(Refused(thing.name, "it does not exist"))
 
-    def consume(self, queue: Queue, *, prefetch: int, auto_ack: bool = False) -> None:
-        if not self._open or queue.name in self._consumed:
+    def inspect(self, queue: str) -> None:
+        known = queue in self._broker.queues()
+        self.push(Inspected(queue, self._broker.depth(queue) if known else None))
+
+    def consume(
+        self, queue: Queue, *, prefetch: int, auto_ack: bool = False, passive: bool = False
+    ) -> None:
+        if not self._open:
             return
-        self._broker.declare(queue, self, passive=False)
+        if queue.name in self._consumed:
+            self._broker.limit(queue.name, self, prefetch)
+            return
+        if not self._broker.declare(queue, self, passive):
+            self.push(Refused(queue.name, "it does not exist"))
+            return
         self._consumed.append(queue.name)
         self.push(Consuming(queue.name))
         self._broker.subscribe(queue.name, _Consumer(self, prefetch, auto_ack))
@@ -325,12 +334,21 @@ class MemoryConnection:
     def connected(self) -> bool:
         return self._open
 
+    def flush(self) -> None:
+        return
+
+    def abort(self) -> None:
+        """Cut; the next poll finds it connected again."""
+        self.cut()
+        self._aborted = True
+
     def close(self) -> None:
         self._leave()
 
     def cut(self) -> None:
         """Lose the connection: deliveries go back, exclusive queues go, consumers end."""
-        consumed = list(self._consumed)
+        held = [handle.queue for handle in self._unacked.values()]
+        consumed = list(dict.fromkeys((*self._consumed, *held)))
         self._leave()
         self.push(Disconnected("the connection was cut"))
         for queue in consumed:
@@ -338,6 +356,7 @@ class MemoryConnection:
 
     def reconnect(self) -> None:
         """Come back after `cut`, with a new epoch."""
+        self._aborted = False
         self._open = True
         self._epoch += 1
         self.push(Opened(self._epoch))

@@ -195,6 +195,49 @@ def test_consuming_twice_is_consuming_once(party: Party) -> None:
     assert len(party.seen("work")) == 1
 
 
+@pytest.mark.parametrize("queue", [WORK, QUORUM], ids=["classic", "quorum"])
+def test_a_lowered_prefetch_counts_what_is_held_already(party: Party, queue: Queue) -> None:
+    party.consume(queue, prefetch=4)
+    party.publish(queue.name, *(str(number).encode() for number in range(12)))
+    held = party.deliveries(queue.name, 4)
+    party.broker.consume(queue, prefetch=2)
+    party.barrier()
+    for _ in range(2):
+        party.broker.ack([held.pop()])
+        party.barrier()
+    assert len(party.seen(queue.name)) == 4
+    party.broker.ack([held.pop()])
+    held += party.deliveries(queue.name, 5)[4:]
+    party.barrier()
+    assert len(party.seen(queue.name)) == 5
+    party.broker.consume(queue, prefetch=5)
+    party.deliveries(queue.name, 8)
+    party.barrier()
+    assert len(party.seen(queue.name)) == 8
+
+
+@pytest.mark.parametrize("queue", [WORK, QUORUM], ids=["classic", "quorum"])
+def test_a_prefetch_changed_under_load_is_the_most_that_is_held(party: Party, queue: Queue) -> None:
+    """Whatever was delivered before a change, everything comes once, and never too much."""
+    party.consume(queue, prefetch=8)
+    party.publish(queue.name, *(str(number).encode() for number in range(200)))
+    settled = 0
+    for limit in (3, 8, 2, 1, 4, 8):
+        party.broker.consume(queue, prefetch=limit)
+        party.barrier()
+        for _ in range(30):
+            party.deliveries(queue.name, settled + 1)
+            party.broker.ack([party.seen(queue.name)[settled]])
+            settled += 1
+        party.barrier()
+        assert len(party.seen(queue.name)) - settled <= limit
+    while settled < 200:
+        party.deliveries(queue.name, settled + 1)
+        party.broker.ack([party.seen(queue.name)[settled]])
+        settled += 1
+    assert sorted(int(one.body) for one in party.seen(queue.name)) == list(range(200))
+
+
 def test_a_reply_queue_goes_with_its_connection(site: Site, party: Party) -> None:
     party.consume(REPLIES, auto_ack=True)
     other = site.connect()

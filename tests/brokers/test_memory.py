@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-from resonate_amqp.brokers.memory import Fate, MemoryBroker, MemoryConnection
+from resonate_amqp.brokers.faults import Fate
+from resonate_amqp.brokers.memory import MemoryBroker, MemoryConnection
 from resonate_amqp.ports import (
     ConsumerLost,
     Delivery,

@@ -201,3 +201,16 @@ def test_many_random_confirms_leave_nothing_open() -> None:
     for tag in order:
         wire.confirming.ack(tag, multiple=tag % 5 == 0)
     assert wire.outcomes() == dict.fromkeys(range(101, 121), "yes")
+
+
+def test_a_message_the_broker_finds_too_large_is_told_apart_from_those_it_took_down(
+    wire: Wire,
+) -> None:
+    """RabbitMQ closes the channel over it; the others may be published again, it may not."""
+    wire.publish(1)
+    wire.publisher.publish(
+        "", "q", b"x" * 900, persistent=True, mandatory=True, token=2, reply_to=""
+    )
+    reason = "PRECONDITION_FAILED - message size 900 is larger than configured max size 500"
+    wire.confirming.closed(wire.confirming, ChannelClosedByBroker(406, reason))
+    assert wire.events == [Unconfirmed((2,), oversized=True), Unconfirmed((1,))]

@@ -6,6 +6,8 @@ for each of them. Frames are held here until `uncork`, which the owner calls bef
 
 from __future__ import annotations
 
+import contextlib
+import socket
 from typing import Any
 
 from pika.adapters.select_connection import SelectConnection
@@ -24,6 +26,13 @@ class CorkedConnection(SelectConnection):  # type: ignore[misc]  # pika is untyp
             held, self._corked = b"".join(self._corked), []
             if not self.is_closed:
                 super()._adapter_emit_data(held)
+
+    def abort(self) -> None:
+        """Cut the connection without a word, with what was written and not sent."""
+        self._corked.clear()
+        if self._transport is not None:
+            with contextlib.suppress(OSError):
+                self._transport._sock.shutdown(socket.SHUT_RDWR)
 
     def _adapter_emit_data(self, data: bytes) -> None:
         self._corked.append(data)

@@ -25,6 +25,26 @@ def ensure(
     _Attempt(connection, thing, passive, done).look()
 
 
+def measure(
+    connection: pika.SelectConnection, queue: str, done: Callable[[int | None], None]
+) -> None:
+    """Tell how many messages wait in a queue; None when there is none of that name."""
+
+    def closed(_channel: Channel, error: BaseException) -> None:
+        if getattr(error, "reply_code", 0) == 404:
+            done(None)
+
+    def opened(channel: Channel) -> None:
+        def declared(frame: Any) -> None:
+            done(int(frame.method.message_count))
+            channel.close()
+
+        channel.add_on_close_callback(closed)
+        channel.queue_declare(queue, passive=True, callback=declared)
+
+    connection.channel(on_open_callback=opened)
+
+
 class _Attempt:
     def __init__(
         self,
@@ -50,14 +70,16 @@ class _Attempt:
         else:
             self._refused(code, reason)
 
-    def _refused(self, _code: int, reason: str) -> None:
+    def _refused(self, code: int, reason: str) -> None:
+        if code == 404 and self._passive:
+            reason += "; with topology=passive it has to be created by an operator"
         self._finish(reason)
 
     def _declare(self, channel: Channel, *, passive: bool) -> None:
         thing = self._thing
 
         def next_step(_frame: Any) -> None:
-            self._bind(channel, list(thing.bindings) if isinstance(thing, Queue) else [])
+            self._bind(channel, _links(thing))
 
         if isinstance(thing, Exchange):
             channel.exchange_declare(
@@ -82,16 +104,15 @@ class _Attempt:
             arguments["x-delivery-limit"] = -1
         return arguments
 
-    def _bind(self, channel: Channel, left: list[tuple[str, str]]) -> None:
+    def _bind(self, channel: Channel, left: list[tuple[bool, str, str]]) -> None:
         if not left or self._passive:
             self._finish("")
             if channel.is_open:
                 channel.close()
             return
-        exchange, key = left.pop()
-        channel.queue_bind(
-            self._thing.name, exchange, key, callback=lambda _frame: self._bind(channel, left)
-        )
+        bound, exchange, key = left.pop()
+        link = channel.queue_bind if bound else channel.queue_unbind
+        link(self._thing.name, exchange, key, callback=lambda _frame: self._bind(channel, left))
 
     def _on_channel(
         self, use: Callable[[Channel], None], failed: Callable[[int, str], None]
@@ -111,3 +132,11 @@ class _Attempt:
         done, self._done = self._done, None
         if done is not None:
             done(reason)
+
+
+def _links(thing: Queue | Exchange) -> list[tuple[bool, str, str]]:
+    """What is to be bound (true) and unbound, the last of it first."""
+    if isinstance(thing, Exchange):
+        return []
+    unbound = [(False, exchange, key) for exchange, key in thing.unbound]
+    return unbound + [(True, exchange, key) for exchange, key in thing.bindings]

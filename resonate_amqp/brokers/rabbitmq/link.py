@@ -37,7 +37,7 @@ class Link:
         self,
         loop: IOLoop,
         parameters: Sequence[pika.connection.Parameters],
-        opened: Callable[[pika.SelectConnection], None],
+        opened: Callable[[CorkedConnection], None],
         lost: Callable[[str, bool], None],
         blocked: Callable[[bool], None],
     ) -> None:
@@ -65,6 +65,11 @@ class Link:
         if self._connection is not None:
             self._connection.uncork()
 
+    def abort(self) -> None:
+        """Lose the connection as if its cable were cut; another one is made."""
+        if self._connection is not None and self._connection.is_open:
+            self._connection.abort()
+
     @property
     def closed(self) -> bool:
         return self._connection is None or self._connection.is_closed
@@ -83,7 +88,7 @@ class Link:
         )
 
     def _on_open(self, connection: pika.connection.Connection) -> None:
-        assert isinstance(connection, pika.SelectConnection)
+        assert isinstance(connection, CorkedConnection)
         self._wait_s = FIRST_WAIT_S
         self._refusals = 0
         connection.add_on_connection_blocked_callback(lambda *_: self._blocked(True))
@@ -107,18 +112,25 @@ class Link:
         self._wait_s = min(2 * self._wait_s, LONGEST_WAIT_S)
 
 
-def _explained(error: BaseException | str) -> tuple[str, bool]:
+def _explained(error: object) -> tuple[str, bool]:
     """A reason an operator can act on, and whether the broker turned us away."""
+    error = _innermost(error)
     if isinstance(error, _TURNED_AWAY):
         return f"the broker refused user, password or virtual host ({error})", True
     if isinstance(error, ConnectionClosedByBroker):
         refused = error.reply_code in (403, 530)
         return f"the broker closed the connection: {error.reply_text}", refused
-    if isinstance(error, AMQPConnectionError) and error.args:
-        inner = error.args[0]
-        nested = getattr(inner, "exception", None) or getattr(inner, "exceptions", [inner])[-1]
-        nested = getattr(nested, "exception", nested)
-        if isinstance(nested, (*_TURNED_AWAY, ConnectionClosedByBroker)):
-            return _explained(nested)
-        return f"{type(nested).__name__}: {nested}" if nested is not error else repr(error), False
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror, False
     return str(error) or type(error).__name__, False
+
+
+def _innermost(error: object) -> object:
+    """What pika has wrapped, in one error for each stage of connecting."""
+    while True:
+        inner = getattr(error, "exception", None) or getattr(error, "exceptions", [None])[-1]
+        if inner is None and isinstance(error, AMQPConnectionError) and error.args:
+            inner = error.args[0] if isinstance(error.args[0], BaseException) else None
+        if inner is None:
+            return error
+        error = inner

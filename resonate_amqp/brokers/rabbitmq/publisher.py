@@ -7,8 +7,9 @@ a channel that saw one nack from a quorum queue without a leader goes on refusin
 
 from __future__ import annotations
 
-from collections import deque
+import re
 from collections.abc import Callable
+from itertools import takewhile
 from typing import Any
 
 import pika
@@ -17,6 +18,7 @@ from pika.spec import Basic
 
 from resonate_amqp.ports import Confirmed, Event, Unconfirmed
 
+_TOO_LARGE = re.compile(r"message size (\d+) is larger than configured max size")
 TRANSIENT = 1
 PERSISTENT = 2
 
@@ -36,7 +38,7 @@ class Publisher:
         self._plain: Channel | None = None
         self._confirming: Channel | None = None
         self._tag = 0
-        self._open: deque[tuple[int, int]] = deque()
+        self._open: dict[int, tuple[int, int]] = {}
         self._returned: dict[str, str] = {}
         self._open_plain()
         self._open_confirming()
@@ -65,7 +67,7 @@ class Publisher:
         )
         if token:
             self._tag += 1
-            self._open.append((self._tag, token))
+            self._open[self._tag] = (token, len(body))
         channel.basic_publish(exchange, key, body, properties, mandatory)
 
     @property
@@ -109,9 +111,10 @@ class Publisher:
         self._tag = 0
         self._if_ready()
 
-    def _on_confirming_closed(self, channel: Channel, _error: BaseException) -> None:
+    def _on_confirming_closed(self, channel: Channel, error: BaseException) -> None:
         if channel is self._confirming:
             self._confirming = None
+            self._fail_oversized(str(getattr(error, "reply_text", "")))
             self._fail_open()
         if self._connection.is_open:
             self._open_confirming()
@@ -134,13 +137,10 @@ class Publisher:
 
     def _on_confirm(self, frame: Any) -> None:
         method = frame.method
-        tokens = []
-        while self._open and self._open[0][0] <= method.delivery_tag:
-            if not method.multiple and self._open[0][0] != method.delivery_tag:
-                break
-            tokens.append(self._open.popleft()[1])
-        if not tokens:
-            tokens = self._taken_out_of_order(method.delivery_tag)
+        tags = [method.delivery_tag]
+        if method.multiple:
+            tags = list(takewhile(lambda tag: tag <= method.delivery_tag, self._open))
+        tokens = [self._open.pop(tag)[0] for tag in tags if tag in self._open]
         if isinstance(method, Basic.Nack):
             self._push(Unconfirmed(tuple(tokens)))
             if self._confirming is not None and self._confirming.is_open:
@@ -156,16 +156,18 @@ class Publisher:
         if confirmed:
             self._push(Confirmed(tuple(confirmed)))
 
-    def _taken_out_of_order(self, tag: int) -> list[int]:
-        """The broker may confirm a later publish first, when queues of two kinds are involved."""
-        for entry in self._open:
-            if entry[0] == tag:
-                self._open.remove(entry)
-                return [entry[1]]
-        return []
+    def _fail_oversized(self, reason: str) -> None:
+        """RabbitMQ closes the channel over a message beyond max_message_size, naming its size."""
+        found = _TOO_LARGE.search(reason)
+        if found is None:
+            return
+        size = int(found.group(1))
+        too_large = [tag for tag, (_, length) in self._open.items() if length == size]
+        tokens = tuple(self._open.pop(tag)[0] for tag in too_large)
+        self._push(Unconfirmed(tokens, oversized=True))
 
     def _fail_open(self) -> None:
-        tokens = tuple(token for _, token in self._open)
+        tokens = tuple(token for token, _ in self._open.values())
         self._open.clear()
         self._returned.clear()
         if tokens:

@@ -8,12 +8,24 @@ from collections.abc import Callable
 
 
 class Alarm:
-    """One thing to do; `cancel` makes it a no-op."""
+    """One thing to do; `cancel` makes it a no-op.
 
-    __slots__ = ("_action",)
+    A `routine` one only looks whether something is to be done, or repeats in case it was lost:
+    a test that skips time need not stop at it.
+    """
 
-    def __init__(self, action: Callable[[], None]) -> None:
+    __slots__ = ("_action", "routine")
+
+    def __init__(self, action: Callable[[], None], *, routine: bool = False) -> None:
         self._action: Callable[[], None] | None = action
+        self.routine = routine
+
+    @classmethod
+    def none(cls) -> Alarm:
+        """An alarm that never fires."""
+        alarm = cls(lambda: None)
+        alarm.cancel()
+        return alarm
 
     def cancel(self) -> None:
         self._action = None
@@ -35,14 +47,19 @@ class Alarms:
         self._heap: list[tuple[int, int, Alarm]] = []
         self._order = itertools.count()
 
-    def at(self, instant: int, action: Callable[[], None]) -> Alarm:
-        alarm = Alarm(action)
+    def at(self, instant: int, action: Callable[[], None], *, routine: bool = False) -> Alarm:
+        alarm = Alarm(action, routine=routine)
         heapq.heappush(self._heap, (instant, next(self._order), alarm))
         return alarm
 
     def fire_due(self, now: int) -> None:
         while self._heap and self._heap[0][0] <= now:
             heapq.heappop(self._heap)[2].fire()
+
+    def next_needed_at(self) -> int | None:
+        """When the next alarm that is not routine is due: how far a test may skip ahead."""
+        needed = (at for at, _, alarm in self._heap if alarm.pending and not alarm.routine)
+        return min(needed, default=None)
 
     def next_at(self) -> int | None:
         """When the next alarm that was not canceled is due."""

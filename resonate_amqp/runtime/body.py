@@ -9,67 +9,47 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
-from enum import StrEnum
+from functools import partial
 from typing import Any, assert_never
 
 from resonate_amqp.core.model import Promise
 from resonate_amqp.core.requests import (
     PromiseCreate,
-    PromiseRegisterListener,
     PromiseSettle,
-    Request,
     Response,
-    TaskFence,
-    TaskFulfill,
-    TaskHalt,
-    TaskRelease,
-    TaskSuspend,
+    TaskAcquire,
+    Verdict,
 )
 from resonate_amqp.errors import ResonateError, UsageError
-from resonate_amqp.ports import Delivery, Failpoints, Telemetry
-from resonate_amqp.runtime.alarms import Alarm
-from resonate_amqp.runtime.context import Context
+from resonate_amqp.ports import Delivery, Failpoint, Failpoints, Telemetry
+from resonate_amqp.runtime import steps
+from resonate_amqp.runtime.awaited import Awaited
+from resonate_amqp.runtime.ending import Ending
+from resonate_amqp.runtime.held import Held
 from resonate_amqp.runtime.leaves import Attempts, Leaves
 from resonate_amqp.runtime.replay import Await, Finish, Halt, Leaf, Replay, Want
 from resonate_amqp.runtime.session import Session
+from resonate_amqp.runtime.steps import Opener, Recorded
 from resonate_amqp.wire.envelope import Reply
 
 log = logging.getLogger(__name__)
 
 REFUSED_DELAY_MS = 5_000
+PARK_AGAIN_MS = 1_000
 MOST_AWAITED = 5_000
 """A task suspended on some of what it awaits is resumed early, which does no harm."""
-STEP_BYTES = 300
-GROUP_BYTES = 2 * 1024 * 1024
-
-
-class Ending(StrEnum):
-    """How a body left this process."""
-
-    RESOLVED = "resolved"
-    REJECTED = "rejected"
-    SUSPENDED = "suspended"
-    RELEASED = "released"
-    HALTED = "halted"
-    LOST = "lost"
-
-
-@dataclass(frozen=True, slots=True)
-class Held:
-    """A lease as its holder holds it; `delivery` is None for a TTL lease."""
-
-    promise: Promise
-    version: int
-    holder: str
-    delivery: Delivery | None
-
 
 Ended = Callable[["Body", Ending], None]
+LetGo = Callable[["Body", Delivery], None]
 
 
 class Body:
-    """One task while this process holds its lease; `ended` is told how it left."""
+    """One task while this process holds its lease, or will if its acquire succeeds.
+
+    `ended` is told how it left, `let_go` that it went on under a TTL lease (`moved`) and needs its
+    delivery no more. A body whose channel was lost may be orphaned: its leaf goes on, nothing is
+    sent, and it waits for its task to come back to this process.
+    """
 
     def __init__(
         self,
@@ -81,36 +61,48 @@ class Body:
         telemetry: Telemetry,
         failpoints: Failpoints,
         touched: Callable[[Body], None],
+        let_go: LetGo,
         ended: Ended,
     ) -> None:
         self.held = held
         self.function = function
         self.waiting_since: int | None = None
-        self.watch: Alarm | None = None
         self.finishing = False
+        self.moving = False
+        self.moved = False
+        self.running: set[str] = set()
         self._replay = replay
         self._session = session
         self._leaves = leaves
         self._telemetry = telemetry
         self._failpoints = failpoints
         self._touched = touched
+        self._let_go = let_go
         self._ended = ended
         self._wants: list[Want] = []
         self._group = ""
+        self._unanswered: list[Recorded] = []
         self._suspending = False
-        self.finishing = False
+        self._knocking = False
+        self._orphaned = False
+        self._released = False
         self._over = False
+        self._parkable_at = 0
         self._attempts: list[Attempts] = []
-        self._listening: set[str] = set()
-        self._late: list[Promise | ResonateError] = []
+        self._awaited = Awaited(session.listeners, self._heard)
 
     @property
     def id(self) -> str:
         return self.held.promise.id
 
+    @property
+    def acquired(self) -> bool:
+        """Whether the ledger has answered that the lease is ours."""
+        return self.held.acquire is None
+
     def start(self, preload: tuple[Promise, ...], complete: bool) -> None:
         """Run the body on what is recorded."""
-        self._failpoints.reach("body.start")
+        self._failpoints.reach(Failpoint.BODY_START)
         self._guarded(lambda: self._replay.start(preload, complete, self._session.now()))
         self._touched(self)
 
@@ -120,30 +112,67 @@ class Body:
 
     def _flush(self) -> None:
         self._wants.extend(self._replay.take())
-        while self._wants and self._free():
+        while self._free() and (self._wants or self._knocking or self.moving):
             wants, self._wants = self._wants, []
             self._send(wants)
             self._wants.extend(self._replay.take())
         if not (self._free() and self._replay.waits_for()):
             self.waiting_since = None
-            self._unwatch()
         elif self.waiting_since is None:
             self.waiting_since = self._session.clock.monotonic()
+
+    def knock(self) -> None:
+        """Ask for the lease now, if no group has asked for it on the way yet."""
+        if not self.acquired and self._free():
+            self._knocking = True
+            self._touched(self)
+
+    def move(self) -> None:
+        """Go on under a TTL lease: the delivery has been held for as long as it may be."""
+        if self.held.delivery is not None and not (self.moving or self.finishing):
+            self.moving = True
+            self._touched(self)
+
+    def orphan(self) -> bool:
+        """The lease is lost: keep what a leaf does, or did unrecorded, if it does; send no more."""
+        unrecorded = (*self._unanswered, *self._wants)
+        results = any(isinstance(want, PromiseSettle | Finish) for want in unrecorded)
+        if self._over or self._released or not (self.running or results):
+            return False
+        self._drop_group()
+        self._wants[:0] = self._unanswered
+        self._unanswered = []
+        self._orphaned = True
+        self.moving = self.moved = self.finishing = False
+        return True
+
+    def adoptable(self, version: int, preload: tuple[Promise, ...]) -> bool:
+        """Whether an orphan may go on under a lease of this version, with these settled children.
+
+        If nobody else held the task in between, or if a leaf is all there is and was.
+        """
+        next_of_mine = self.acquired and version == self.held.version + 1
+        return next_of_mine or (self._replay.leaf and not preload)
+
+    def adopt(self, held: Held, preload: tuple[Promise, ...]) -> None:
+        """Go on under a new lease of the same task."""
+        self.held = held
+        self._orphaned = False
+        for promise in preload:
+            self._heard(promise)
+        self._touched(self)
 
     def park(self) -> bool:
         """Suspend the task if the body waits only for what others settle."""
         awaited = self._replay.waits_for()
-        if self._wants or not awaited or not self._free():
+        if self._wants or not awaited or not (self._free() and self.acquired):
+            return False
+        if self._session.clock.monotonic() < self._parkable_at:
             return False
         self._suspending = True
         self.finishing = True
         self.waiting_since = None
-        step = TaskSuspend(
-            id=self.id,
-            version=self.held.version,
-            holder=self.held.holder,
-            awaited=tuple(sorted(awaited)[:MOST_AWAITED]),
-        )
+        step = self.held.suspend(tuple(sorted(awaited)[:MOST_AWAITED]))
         self._group = self._session.calls.send([step], self._suspended, about=self.id)
         return True
 
@@ -151,108 +180,140 @@ class Body:
         """Give the task up; somebody else gets it after the delay."""
         if self._over:
             return
+        self._released = self.finishing = True
         self._drop_group()
-        step = TaskRelease(
-            id=self.id, version=self.held.version, holder=self.held.holder, delay=delay_ms
-        )
+        asked = [*steps.openers_of(self.held, None), self.held.release(delay_ms)]
         self._replay.close()
         self._group = self._session.calls.send(
-            [step], lambda _reply: self._end(Ending.RELEASED), about=self.id
+            asked, lambda _reply: self._end(Ending.RELEASED), about=self.id
         )
 
     def drop(self) -> None:
         """Forget the body: its lease is lost, and nothing it does counts any more."""
         self._end(Ending.LOST)
 
-    def _going(self) -> bool:
-        return not self._over
-
     def _free(self) -> bool:
         """Whether a group may be sent: the body goes on and none is unanswered."""
-        return not (self._over or self._group)
+        return not (self._over or self._group or self._orphaned)
 
     def _send(self, wants: list[Want]) -> None:
         """Start leaves and send one group for everything else."""
-        steps: list[Request] = []
-        sent: list[Want] = []
-        size = 0
-        for number, want in enumerate(wants):
-            if size > GROUP_BYTES:
-                self._wants[:0] = wants[number:]
-                break
-            size += _weight(want)
-            match want:
-                case Leaf():
-                    self._attempts.append(
-                        self._leaves.run(want, self.held.promise, self._leaf_done(want.id))
-                    )
-                    continue
-                case PromiseCreate():
-                    self._tell_called(want)
-                    steps.append(self._fence(want))
-                case PromiseSettle():
-                    steps.append(self._fence(want))
-                case Await(id=promise_id):
-                    steps.append(PromiseRegisterListener(awaited=promise_id, address=""))
-                    self._listening.add(promise_id)
-                    self._session.listeners.add(promise_id, self._heard, registered=True)
-                case Finish(settle=settle):
-                    steps.append(
-                        TaskFulfill(
-                            id=self.id,
-                            version=self.held.version,
-                            holder=self.held.holder,
-                            action=settle,
-                        )
-                    )
-                case Halt(reason=reason):
-                    log.error("%s", reason)
-                    steps.append(TaskHalt(id=self.id, reason=reason))
-                case _:
-                    assert_never(want)
-            sent.append(want)
-        if steps:
-            if isinstance(sent[-1], Finish):
-                self.finishing = True
-                self._failpoints.reach("body.fulfill")
-            self._group = self._session.calls.send(
-                steps, lambda reply: self._answered(sent, reply), about=self.id
-            )
-
-    def _fence(self, action: PromiseCreate | PromiseSettle) -> TaskFence:
-        return TaskFence(
-            id=self.id, version=self.held.version, holder=self.held.holder, action=action
+        if steps.misunderstood(wants, self._session.ledger_level):
+            log.error("%s needs a ledger of this release; it is offered again", self.id)
+            self.release(REFUSED_DELAY_MS)
+            return
+        most = steps.fitting(wants)
+        self._wants[:0] = wants[most:]
+        sent: list[Recorded] = []
+        for want in wants[:most]:
+            if isinstance(want, Leaf):
+                self.running.add(want.id)
+                done = partial(self._from_leaf, want.id, self._replay.leaf_done)
+                turned = partial(self._from_leaf, want.id, self._replay.turned)
+                self._attempts.append(self._leaves.run(want, self.held.promise, done, turned))
+            else:
+                self._before(want)
+                sent.append(want)
+        if not (sent or self._knocking or self.moving):
+            return
+        self._knocking = False
+        openers = steps.openers_of(self.held, self._session.ttl_ms if self.moving else None)
+        if self.moving:
+            self._failpoints.reach(Failpoint.LEASE_ASKED)
+        self._unanswered = sent
+        self._group = self._session.calls.send(
+            [*openers, *(steps.step_of(want, self.held) for want in sent)],
+            lambda reply: self._answered(openers, sent, reply),
+            about=self.id,
         )
 
-    def _answered(self, sent: list[Want], reply: Reply | ResonateError) -> None:
-        self._group = ""
-        if not self._over and isinstance(reply, Reply):
-            self._guarded(lambda: self._learn(sent, reply))
+    def _before(self, want: Recorded) -> None:
+        """What goes with a want that is about to be sent."""
+        match want:
+            case PromiseCreate():
+                steps.tell_called(self._telemetry, self.id, want)
+            case Await(id=promise_id):
+                self._awaited.add(promise_id)
+            case Halt(reason=reason):
+                log.error("%s", reason)
+            case Finish():
+                self.finishing = True
+                self._failpoints.reach(Failpoint.BODY_FULFILL)
+            case PromiseSettle():
+                pass
+            case _:
+                assert_never(want)
 
-    def _learn(self, sent: list[Want], reply: Reply) -> None:
+    def _answered(
+        self, openers: list[Opener], sent: list[Recorded], reply: Reply | ResonateError
+    ) -> None:
+        self._group = ""
+        self._unanswered = []
+        if self._over or not isinstance(reply, Reply):
+            return
+        responses = reply.responses
+        if steps.move_unknown(openers, responses):
+            self._stay(responses[-1].error)
+            responses = ()
+        for opener, response in zip(openers, responses, strict=False):
+            if not self._opened(opener, response):
+                return
+        if len(responses) < len(openers):
+            self._wants[:0] = sent
+            self._touched(self)
+            return
+        rest = responses[len(openers) :]
+        self._guarded(lambda: self._learn(sent, rest))
+
+    def _opened(self, opener: Opener, response: Response) -> bool:
+        """Take in the answer to an opener; false when the body has ended by it."""
+        if response.ok:
+            if isinstance(opener, TaskAcquire):
+                self.held.acquire = None
+                self._failpoints.reach(Failpoint.ACQUIRE_ANSWERED)
+            else:
+                self._lease_moved()
+            return True
+        log.info("%s does not run here: %s", self.id, response.error)
+        # 400: the group could not be read, so that nothing is known of the task.
+        back = response.verdict is Verdict.RETURN or response.status in (400, 500)
+        self._end(Ending.RETURNED if back else Ending.LOST)
+        return False
+
+    def _lease_moved(self) -> None:
+        self.moving = False
+        self.moved = True
+        delivery, self.held.delivery = self.held.delivery, None
+        self._failpoints.reach(Failpoint.LEASE_ANSWERED)
+        if delivery is not None:
+            self._let_go(self, delivery)
+
+    def _stay(self, error: str) -> None:
+        """The ledger knows no move: go on under the delivery, as if it had come just now."""
+        log.info("%s stays under its delivery: %s", self.id, error)
+        self.moving = False
+        self.held.since = self._session.clock.monotonic()
+
+    def _learn(self, sent: list[Recorded], responses: tuple[Response, ...]) -> None:
         now = self._session.now()
-        for want, response in zip(sent, reply.responses, strict=False):
+        for want, response in zip(sent, responses, strict=False):
             if not response.ok:
                 self._refused(want, response)
             elif isinstance(want, Finish):
+                self._failpoints.reach(Failpoint.FULFILL_ANSWERED)
                 mine = response.applied
                 self._end(Ending(want.settle.state.value) if mine else Ending.LOST)
             elif isinstance(want, Halt):
                 self._end(Ending.HALTED)
             elif response.promise is not None:
-                self._known(response.promise, now)
-            if not self._going():
+                self._awaited.known(response.promise)
+                self._replay.learn(response.promise, now)
+            if self._over:
                 return
-        self._wants[:0] = sent[len(reply.responses) :]
+        self._wants[:0] = sent[len(responses) :]
         self._touched(self)
 
-    def _known(self, promise: Promise, now: int) -> None:
-        if not promise.pending and promise.id in self._listening:
-            self._listening.discard(promise.id)
-            self._session.listeners.remove(promise.id, self._heard)
-        self._replay.learn(promise, now)
-
-    def _refused(self, want: Want, response: Response) -> None:
+    def _refused(self, want: Recorded, response: Response) -> None:
         """The ledger refused a step: the lease is lost, or this one command cannot be recorded."""
         if response.status == 409 or (response.status == 404 and isinstance(want, Finish | Halt)):
             log.info("%s was taken over or settled meanwhile: %s", self.id, response.error)
@@ -275,47 +336,41 @@ class Body:
         response = reply.responses[0]
         self._touched(self)
         if response.status == 200:
-            self._failpoints.reach("suspend.answered")
+            self._failpoints.reach(Failpoint.SUSPEND_ANSWERED)
             self._end(Ending.SUSPENDED)
-        elif response.status == 300:
-            late, self._late = self._late, []
-            for promise in response.preload:
-                self._known(promise, self._session.now())
-            for heard in late:
-                self._heard(heard)
         elif response.status == 409:
             log.info("%s could not be suspended: %s", self.id, response.error)
             self._end(Ending.LOST)
-        else:
+        elif response.status != 300:
             log.error("%s goes on waiting here: %s", self.id, response.error)
+            self._parkable_at = self._session.clock.monotonic() + PARK_AGAIN_MS
+        for heard in (*response.preload, *self._awaited.late()):
+            self._heard(heard)
 
     def _heard(self, outcome: Promise | ResonateError) -> None:
         if self._over:
             return
         if self._suspending:
-            self._late.append(outcome)
+            self._awaited.defer(outcome)
             return
         self._touched(self)
         self._guarded(lambda: self._take(outcome))
 
     def _take(self, outcome: Promise | ResonateError) -> None:
         if isinstance(outcome, ResonateError):
-            for promise_id in self._listening & self._replay.waits_for():
+            for promise_id in self._awaited.among(self._replay.waits_for()):
                 self._replay.refused(promise_id, outcome, self._session.now())
             return
-        self._failpoints.reach("unblock.heard")
-        self._listening.discard(outcome.id)
+        self._failpoints.reach(Failpoint.UNBLOCK_HEARD)
+        self._awaited.known(outcome)
         self._replay.learn(outcome, self._session.now())
 
-    def _leaf_done(self, promise_id: str) -> Callable[[Any, BaseException | None, Context], None]:
-        def done(value: Any, error: BaseException | None, context: Context) -> None:
-            if not self._over:
-                now = self._session.now()
-                leaf_done = self._replay.leaf_done
-                self._guarded(lambda: leaf_done(promise_id, value, error, context, now))
-                self._touched(self)
-
-        return done
+    def _from_leaf(self, promise_id: str, tell: Callable[..., None], *what: Any) -> None:
+        """A leaf has ended, or is none any more."""
+        self.running.discard(promise_id)
+        if not self._over:
+            self._guarded(lambda: tell(promise_id, *what, self._session.now()))
+            self._touched(self)
 
     def _guarded(self, action: Callable[[], None]) -> None:
         """Run what user code may break; a body that cannot go on here is released, not lost."""
@@ -324,18 +379,6 @@ class Body:
         except Exception:
             log.exception("%s cannot go on in this process; it is released", self.id)
             self.release(REFUSED_DELAY_MS)
-
-    def _unwatch(self) -> None:
-        if self.watch is not None:
-            self.watch.cancel()
-            self.watch = None
-
-    def _tell_called(self, create: PromiseCreate) -> None:
-        function = create.param.headers.get("func", "")
-        if function:
-            scope = create.tags.get("resonate:scope", "")
-            kind = "runs" if scope == "local" else "calls"
-            self._telemetry.called(create.id, self.id, function, kind)
 
     def _drop_group(self) -> None:
         if self._group:
@@ -347,25 +390,9 @@ class Body:
             return
         self._over = True
         self.waiting_since = None
-        self._unwatch()
         self._drop_group()
         for attempts in self._attempts:
             attempts.abandon()
-        for promise_id in self._listening:
-            self._session.listeners.remove(promise_id, self._heard)
+        self._awaited.close()
         self._replay.close()
         self._ended(self, ending)
-
-
-def _weight(want: Want) -> int:
-    """About how many bytes a step adds to its group, which must fit into one message."""
-    match want:
-        case PromiseCreate(id=promise_id, param=value, tags=tags):
-            words = sum(len(name) + len(text) for name, text in tags.items())
-            return STEP_BYTES + len(promise_id) + len(value.data) + words
-        case PromiseSettle(value=value):
-            return STEP_BYTES + len(value.data)
-        case Finish(settle=settle):
-            return STEP_BYTES + len(settle.value.data)
-        case _:
-            return STEP_BYTES

@@ -6,10 +6,11 @@ and at once when the reply queue is a new one. The ledger recognises the repetit
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from resonate_amqp.core.requests import Group, OriginGet, PromiseRegisterListener, Request
+from resonate_amqp.core.requests import Group, PromiseRegisterListener, Query, Request
 from resonate_amqp.errors import BrokerError, LedgerError, ResonateError
 from resonate_amqp.ports import Broker, Clock, Random
 from resonate_amqp.runtime.alarms import Alarm, Alarms
@@ -42,6 +43,8 @@ class Trouble:
 
     disconnected: str = "not connected yet"
     unroutable: str = ""
+    foreign: str = ""
+    """Why the ledger's answers cannot be read."""
 
 
 class Calls:
@@ -56,22 +59,25 @@ class Calls:
         self._open: dict[str, _Call] = {}
         self._unsent: dict[str, _Call] = {}
         self._address = ""
+        self.owners: tuple[int, ...] = ()
 
     def send(
         self,
-        steps: Sequence[Request | OriginGet],
+        steps: Sequence[Request | Query],
         answered: Answered,
         *,
         about: str,
+        key: str = "",
         timeout_ms: int | None = None,
     ) -> str:
         """Send a group with the next flush; answers its id.
 
-        `about` is the promise whose shard answers. With a timeout, `answered` gets a BrokerError
-        or LedgerError when no answer came; without one the group is repeated until `drop`.
+        `about` is the promise whose shard answers, unless a routing `key` names the queue. With
+        a timeout, `answered` gets a BrokerError or LedgerError when no answer came; without one
+        the group is repeated until `drop`.
         """
         group_id = self._random.token()
-        call = _Call(Group(id=group_id, steps=tuple(steps)), shard_key(about), answered)
+        call = _Call(Group(id=group_id, steps=tuple(steps)), key or shard_key(about), answered)
         self._open[group_id] = call
         self._unsent[group_id] = call
         if timeout_ms is not None:
@@ -115,17 +121,39 @@ class Calls:
         if not self._unsent or not self._address or not self._broker.connected():
             return
         calls, self._unsent = list(self._unsent.values()), {}
+        for key, of_queue in self._by_queue(calls).items():
+            self._publish_all(key, of_queue)
+
+    def _by_queue(self, calls: list[_Call]) -> dict[str, list[_Call]]:
+        """Calls by a key of the ledger queue they belong to; all together while there is one."""
+        if not self.owners:
+            return {calls[0].key: calls}
+        queues: dict[int, list[_Call]] = defaultdict(list)
+        for call in calls:
+            queues[self.owners[int(call.key, 16)]].append(call)
+        return {of_queue[0].key: of_queue for of_queue in queues.values()}
+
+    def _publish_all(self, key: str, calls: list[_Call]) -> None:
         bodies: list[bytes] = []
         size = 0
         for call in calls:
             encoded = self._encoded(call)
             if bodies and size + len(encoded) > MESSAGE_BYTES:
-                self._publish(calls[0].key, bodies)
+                self._publish(key, bodies)
                 bodies, size = [], 0
             bodies.append(encoded)
             size += len(encoded)
             self._arm(call)
-        self._publish(calls[0].key, bodies)
+        self._publish(key, bodies)
+
+    def keys_but(self, key: str) -> list[str]:
+        """One routing key for each ledger queue but that of `key`, as far as they are known."""
+        first: dict[int, str] = {}
+        for shard, queue in enumerate(self.owners):
+            first.setdefault(queue, f"{shard:02x}")
+        if self.owners:
+            del first[self.owners[int(key, 16)]]
+        return list(first.values())
 
     def __len__(self) -> int:
         return len(self._open)
@@ -182,6 +210,11 @@ class Calls:
             return BrokerError(
                 f"no ledger has ever run on this broker and virtual host "
                 f"({self.trouble.unroutable}); start one: resonate-amqp ledger serve"
+            )
+        if self.trouble.foreign:
+            return LedgerError(
+                f"the ledger was not understood {after}, so whether it recorded the call is "
+                f"unknown: {self.trouble.foreign}"
             )
         return LedgerError(
             f"the ledger did not answer {after}; whether it recorded the call is unknown. Check "

@@ -7,13 +7,16 @@ with what it asked for before.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from resonate_amqp.core.model import (
     BRANCH,
+    DELAY,
+    DETACHED,
     EMPTY,
     EXTERNAL,
+    MIRROR,
     ORIGIN,
     PARENT,
     SCOPE,
@@ -29,16 +32,17 @@ from resonate_amqp.runtime.commands import (
     External,
     Invoke,
     Mode,
+    Other,
     Seconds,
     Sleep,
     seconds_of,
 )
-from resonate_amqp.runtime.registry import Registered, Registry, described, unknown
+from resonate_amqp.runtime.outcomes import outcome_of
+from resonate_amqp.runtime.registry import LATEST, Registered, Registry, unknown
 from resonate_amqp.wire.address import canonical, check_id
 from resonate_amqp.wire.codec import decode_call, encode, encode_call
 from resonate_amqp.wire.tags import check_tags
-
-KIND_TAGS = (SCOPE, TARGET, TIMER, EXTERNAL)
+from resonate_amqp.wire.typed import UNTYPED, Shape, Types, shape_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,18 +56,43 @@ class Family:
     registry: Registry
     timeout_s: float
     """How long a child may take when nothing else is said."""
+    expected: dict[str, Shape | None] = field(default_factory=dict)
+    """By child, the shape of a result that the child's record does not lead to."""
+
+    def outcome(self, promise: Promise) -> tuple[Any, BaseException | None]:
+        """The value of a settled child, rebuilt, or the error to raise where it is awaited."""
+        if promise.id in self.expected:
+            returns = self.expected[promise.id]
+        else:
+            returns = self.registry.returns(promise.param)
+        return outcome_of(promise, returns, self.registry.errors)
+
+    def may_go_on(self, function: Registered) -> bool:
+        """Whether only the record tells at which version a local call is to run.
+
+        A workflow goes on at the version it began with, and its record is not preloaded.
+        """
+        workflow = function.workflow or function.is_async
+        return workflow and self.registry.several(function.name)
 
 
-def local_function(family: Family, command: Invoke) -> Registered:
-    """The function that an lfc or lfi runs; raises UnknownFunction."""
-    if isinstance(command.func, str):
-        found = family.registry.find(command.func, command.version)
-        if found is None:
-            raise UnknownFunction(
-                f"{command.mode} {command.func!r}: it is not registered in this process"
-            )
-        return found
-    return family.registry.of(command.func) or described(_raw(command.func), command.name)
+def local_function(family: Family, command: Invoke, version: int = LATEST) -> Registered:
+    """The function that an lfc or lfi runs, with the call's options; raises UnknownFunction.
+
+    `version` is the one on record, when there is a record.
+    """
+    found = _function(family, command, version)
+    if found is None:
+        wanted = version or command.version
+        at = f" at version {wanted}" if wanted else ""
+        raise UnknownFunction(
+            f"{command.mode} {command.name!r}: it is not registered in this process{at}"
+        )
+    if command.retry_policy is not None:
+        found = replace(found, retry=command.retry_policy)
+    if command.returns is not None:
+        found = replace(found, types=replace(found.types, returns=shape_of(command.returns)))
+    return found
 
 
 def create_of(
@@ -71,22 +100,27 @@ def create_of(
 ) -> PromiseCreate:
     """The request that records a command's promise; raises UsageError for one that cannot be.
 
-    A child's deadline is capped by its parent's, except a detached one's.
+    A child's deadline is capped by its parent's, except a detached one's. A child with an id of
+    its own keeps its numbered one here, and names its own as the promise that it mirrors.
     """
     tags = {ORIGIN: origin_of(parent_id), PARENT: parent_id, BRANCH: family.branch}
     check_id(command.id)
     match command:
         case Invoke():
-            name, version = _named(family, command)
-            param = encode_call(name, version, command.args, command.kwargs)
+            name, version, types = _named(family, command)
+            param = encode_call(name, version, command.args, command.kwargs, types)
             tags |= check_tags(command.tags)
-            if command.mode.local:
+            if command.local:
                 tags[SCOPE] = "local"
             else:
                 tags[SCOPE] = "global"
                 tags[TARGET] = _target(family, command, name)
+            if command.delay is not None:
+                tags[DELAY] = str(now + round(seconds_of(command.delay) * 1000))
             timeout_at = _deadline(family, command.timeout, now)
-            if command.mode is not Mode.DETACHED:
+            if command.mode is Mode.DETACHED:
+                tags[DETACHED] = "true"
+            else:
                 timeout_at = min(timeout_at, parent_timeout_at)
         case Sleep():
             param = EMPTY
@@ -96,19 +130,38 @@ def create_of(
             param = encode(command.data, "data")
             tags |= check_tags(command.tags) | {SCOPE: "global", EXTERNAL: "true"}
             timeout_at = min(_deadline(family, command.timeout, now), parent_timeout_at)
+        case Other():
+            param = EMPTY
+            tags |= {SCOPE: "global", EXTERNAL: "true"}
+            timeout_at = parent_timeout_at
         case _:
             raise AssertionError(f"no such command: {command!r}")
+    if command.mirrored:
+        tags[MIRROR] = command.mirrored
     return PromiseCreate(id=command.id, timeout_at=timeout_at, param=param, tags=tags)
 
 
 def difference(recorded: Promise, asked: PromiseCreate) -> str:
     """What differs between a recorded child and the one a replay asks for; empty when nothing."""
+    if recorded.param == asked.param and recorded.tags == asked.tags:
+        return ""
     was, now = _described(recorded), _described(asked)
+    parents = recorded.tags.get(PARENT, ""), asked.tags.get(PARENT, "")
+    if parents[0] != parents[1]:
+        was, now = f"{was} by {parents[0]!r}", f"{now} by {parents[1]!r}"
     if was == now:
         if _same_arguments(recorded, asked):
             return ""
         return f"promise {asked.id!r} was recorded as {was} with other arguments"
     return f"promise {asked.id!r} was recorded as {was}, and the body now asks for {now}"
+
+
+def now_a_branch(recorded: Promise) -> str:
+    """What differs when the number of a recorded child is now that of an asyncio branch."""
+    return (
+        f"promise {recorded.id!r} was recorded as {_described(recorded)}, and the body now starts "
+        "an asyncio branch there"
+    )
 
 
 def _same_arguments(recorded: Promise, asked: PromiseCreate) -> bool:
@@ -124,27 +177,40 @@ def _same_arguments(recorded: Promise, asked: PromiseCreate) -> bool:
 
 def _described(one: Promise | PromiseCreate) -> str:
     tags = one.tags
+    mirrored = f" with the id {tags[MIRROR]!r}" if MIRROR in tags else ""
     if tags.get(TIMER) == "true":
         return "a sleep"
     if tags.get(EXTERNAL) == "true":
-        return "an external promise"
+        return f"an external promise{mirrored}"
     func = one.param.headers.get("func", "?")
     if tags.get(SCOPE) == "local":
         return f"a local call of {func!r}"
-    return f"a call of {func!r} at {tags.get(TARGET)}"
+    return f"a call of {func!r} at {tags.get(TARGET)}{mirrored}"
 
 
-def _named(family: Family, command: Invoke) -> tuple[str, int]:
-    if command.mode.local:
-        function = local_function(family, command)
-        return function.name, function.version
+def _function(family: Family, command: Invoke, version: int = LATEST) -> Registered | None:
+    """What a call names, as far as it is known here, at the version it asks for."""
+    version = version or command.version
     if isinstance(command.func, str):
-        registered = family.registry.find(command.func, command.version)
-    else:
-        registered = family.registry.of(command.func)
-    if registered is not None:
-        return registered.name, command.version or registered.version
-    return command.name, command.version or 1
+        return family.registry.find(command.func, version)
+    registered = family.registry.of(command.func)
+    if registered is None:
+        return family.registry.described(_raw(command.func), command.name)
+    return family.registry.find(registered.name, version or registered.version)
+
+
+def _named(family: Family, command: Invoke) -> tuple[str, int, Types]:
+    """Name, version and types of what a call names; what is known of its result is kept."""
+    registered = None if isinstance(command.func, str) else family.registry.of(command.func)
+    function = local_function(family, command) if command.local else _function(family, command)
+    if command.returns is not None:
+        family.expected[command.id] = shape_of(command.returns)
+    if function is None:
+        name = registered.name if registered else command.name
+        return name, command.version or 1, UNTYPED
+    if registered is None and not isinstance(command.func, str):
+        family.expected.setdefault(command.id, function.types.returns)
+    return function.name, command.version or function.version, function.types
 
 
 def _target(family: Family, command: Invoke, name: str) -> str:

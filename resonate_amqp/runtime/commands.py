@@ -1,19 +1,21 @@
-"""Commands: what a workflow's body may yield.
+"""Commands: what a workflow's body may yield, or await if it is an `async def`.
 
 A command gets its promise's id when it is built, so that ids depend on the order of the code
-alone. It takes effect when it is yielded, or when the body returns without having yielded it.
+alone. It takes effect when it is yielded or awaited, or when the body returns without having done
+either.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
-from resonate_amqp.errors import NotDurable, UsageError
+from resonate_amqp.errors import UsageError
 from resonate_amqp.runtime.retry import RetryPolicy
+from resonate_amqp.wire.address import check_root_id
 
 Seconds = float | timedelta
 
@@ -38,16 +40,22 @@ class Mode(StrEnum):
 
 @dataclass(slots=True, eq=False)
 class Command:
-    """Base of every command; `issued` once the driver has seen it."""
+    """Base of every command; `issued` once the driver has seen it.
+
+    `mirrored` is the id of the promise of another tree that it stands for, if it does.
+    """
 
     id: str
     issued: bool = field(default=False, init=False)
+    mirrored: str = field(default="", init=False)
 
-    def __await__(self) -> NoReturn:
-        raise NotDurable(
-            f"command {self.id!r} was awaited in an async function; a durable workflow is a "
-            "generator function that yields its commands"
-        )
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _handed(self)
+
+    def named(self, own_id: str | None) -> None:
+        """Ask for an id of its own; raises InvalidId for one that cannot be."""
+        if own_id is not None and own_id != self.id:
+            self.mirrored = check_root_id(own_id)
 
 
 @dataclass(slots=True, eq=False)
@@ -63,36 +71,51 @@ class Invoke(Command):
     tags: Mapping[str, str] = field(default_factory=dict)
     version: int = 0
     retry_policy: RetryPolicy | None = None
+    delay: Seconds | None = None
+    returns: Any = None
 
     def options(
         self,
         *,
+        id: str | None = None,  # noqa: A002
         target: str | None = None,
         timeout: Seconds | None = None,
         tags: Mapping[str, str] | None = None,
         version: int | None = None,
         retry_policy: RetryPolicy | None = None,
+        delay: Seconds | None = None,
+        returns: Any = None,
     ) -> Self:
         """Set options of this one call; answers the command itself.
 
-        `timeout` is in seconds, `target` an address, `version` 0 for the latest. Raises
-        UsageError for an option this kind of call does not take.
+        `id` gives the call an id of its own: whoever uses it again gets the same execution.
+        `timeout` is in seconds, `target` an address, `version` 0 for the latest; `delay` is how
+        many seconds from now the function starts at the earliest; `returns` is the type of the
+        result where no annotation known here tells it. Raises UsageError for an option this
+        kind of call does not take.
         """
-        if self.mode.local and target is not None:
-            raise UsageError(f"{self.mode} {self.name!r} runs in this process; it takes no target")
-        if not self.mode.local and retry_policy is not None:
+        if self.mode.local:
+            if target is not None or delay is not None:
+                unfit = "target" if target is not None else "delay"
+                raise UsageError(
+                    f"{self.mode} {self.name!r} runs in this process; it takes no {unfit}"
+                )
+        elif retry_policy is not None:
             raise UsageError(
                 f"{self.mode} {self.name!r}: the retry policy belongs to the registration of "
                 "the remote function"
             )
         if version is not None and version < 0:
             raise UsageError(f"{self.mode} {self.name!r}: version {version} is negative")
-        _check_kinds(target=target, timeout=timeout, tags=tags)
+        _check_kinds(target=target, timeout=timeout, tags=tags, delay=delay)
+        self.named(id)
         self.target = self.target if target is None else target
         self.timeout = self.timeout if timeout is None else timeout
         self.tags = self.tags if tags is None else tags
         self.version = self.version if version is None else version
         self.retry_policy = self.retry_policy if retry_policy is None else retry_policy
+        self.delay = self.delay if delay is None else delay
+        self.returns = self.returns if returns is None else returns
         return self
 
     @property
@@ -100,6 +123,22 @@ class Invoke(Command):
         if isinstance(self.func, str):
             return self.func
         return getattr(self.func, "__name__", repr(self.func))
+
+    @property
+    def local(self) -> bool:
+        """Whether it runs inside the task that issues it; not with an id of another tree."""
+        return self.mode.local and not self.mirrored
+
+
+@dataclass(slots=True, eq=False)
+class Compensation(Invoke):
+    """A call that is made only if the body fails; with a target it is a remote one."""
+
+    def options(self, *, target: str | None = None, **options: Any) -> Self:
+        """Set options of this one call, as those of `ctx.rfc` or `ctx.lfc`."""
+        if target is not None:
+            self.mode = Mode.RFC
+        return Invoke.options(self, target=target, **options)
 
 
 @dataclass(slots=True, eq=False)
@@ -118,30 +157,71 @@ class External(Command):
     data: Any = None
 
     def options(
-        self, *, timeout: Seconds | None = None, tags: Mapping[str, str] | None = None
+        self,
+        *,
+        id: str | None = None,  # noqa: A002
+        timeout: Seconds | None = None,
+        tags: Mapping[str, str] | None = None,
     ) -> Self:
-        """Set the deadline (seconds from now) or tags; answers the command itself."""
+        """Set its own id, its deadline (seconds from now) or tags; answers the command itself."""
         _check_kinds(timeout=timeout, tags=tags)
+        self.named(id)
         self.timeout = self.timeout if timeout is None else timeout
         self.tags = self.tags if tags is None else tags
         return self
 
 
+@dataclass(slots=True, eq=False)
+class Other(Command):
+    """Wait for a promise of another tree; `yield` gives its value."""
+
+
 @dataclass(frozen=True, slots=True)
 class Promised:
-    """A promise under way: `yield` it, any number of times, for its value."""
+    """A promise under way: `yield` it, any number of times, for its value.
+
+    `id` is what others know it by, `place` its number in this tree.
+    """
 
     id: str
+    place: str
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _handed(self)
 
 
-def _check_kinds(*, target: object = None, timeout: object = None, tags: object = None) -> None:
+@dataclass(frozen=True, slots=True, eq=False)
+class Gather:
+    """Wait for several at once; `yield` gives the list of their values, in order."""
+
+    things: tuple[Command | Promised, ...]
+    return_exceptions: bool
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _handed(self)
+
+
+def _handed(thing: object) -> Generator[Any, Any, Any]:
+    """Hand a command to whoever drives the coroutine; answers what it came to.
+
+    It is handed over whatever happens: a body that is destroyed must not go round in its own
+    `except` for ever.
+    """
+    return (yield thing)
+
+
+_KINDS: dict[str, type | tuple[type, ...]] = {
+    "target": str,
+    "timeout": (int, float, timedelta),
+    "delay": (int, float, timedelta),
+    "tags": Mapping,
+}
+
+
+def _check_kinds(**options: object) -> None:
     """Raise UsageError, where it was written, for an option of a type that cannot be meant."""
-    for name, value, kinds in (
-        ("target", target, str),
-        ("timeout", timeout, (int, float, timedelta)),
-        ("tags", tags, Mapping),
-    ):
-        if value is not None and not isinstance(value, kinds):
+    for name, value in options.items():
+        if value is not None and not isinstance(value, _KINDS[name]):
             raise UsageError(f"option {name}={value!r} is of type {type(value).__name__}")
 
 

@@ -7,16 +7,23 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from resonate_amqp.core.model import child_id
+from resonate_amqp.errors import NotDurable
 from resonate_amqp.runtime.commands import (
     Command,
+    Compensation,
     External,
+    Gather,
     Invoke,
     Mode,
+    Other,
+    Promised,
     Seconds,
     Sleep,
     seconds_of,
 )
+from resonate_amqp.runtime.numbers import CURRENT, Numbers
+from resonate_amqp.runtime.recorded import RecordedRandom, RecordedTime
+from resonate_amqp.wire.address import check_id
 
 log = logging.getLogger("resonate_amqp.functions")
 
@@ -48,9 +55,12 @@ class Context:
     ) -> None:
         self.id = promise_id
         self.info = info
+        self.numbers = Numbers(promise_id)
+        self.ahead = 0
+        """How many recorded steps the body has not come to yet; above 0 it is being replayed."""
         self._dependencies = dependencies
-        self._number = 0
         self._built: list[Command] = []
+        self._compensations: list[Compensation] = []
 
     def rfc(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Invoke:
         """Call a function wherever its target is, and wait for its value."""
@@ -72,15 +82,25 @@ class Context:
         """Start a function that nobody waits for and that outlives this one."""
         return self._invoke(Mode.DETACHED, func, args, kwargs)
 
-    @property
-    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
-        """A logger whose records carry the promise's id."""
-        return logging.LoggerAdapter(log, {"promise_id": self.id})
-
     rpc = rfc
     begin_rpc = rfi
     run = lfc
     begin_run = lfi
+
+    def gather(self, *things: Command | Promised, return_exceptions: bool = False) -> Gather:
+        """Start all of these and wait for all of them: the list of their values, in order.
+
+        The first failure, in the order given, is raised once everything has settled; with
+        `return_exceptions` failures stand in the list instead.
+        """
+        for thing in things:
+            if not isinstance(thing, Command | Promised):
+                raise NotDurable(
+                    f"{self.id!r}: ctx.gather was given an object of type {type(thing).__name__}; "
+                    "give it commands and what yielding one answered, and to asyncio.gather "
+                    "coroutines"
+                )
+        return Gather(things, return_exceptions)
 
     def sleep(self, duration: Seconds) -> Sleep:
         """Wait for a duration in seconds, across restarts of everything."""
@@ -89,12 +109,46 @@ class Context:
     def promise(
         self,
         *,
+        id: str | None = None,  # noqa: A002
         timeout: Seconds | None = None,
         tags: Mapping[str, str] | None = None,
         data: Any = None,
     ) -> External:
-        """A promise for somebody else to settle, under the id of the answer."""
-        return self._numbered(External(self._next_id(), timeout, tags or {}, data))
+        """A promise for somebody else to settle, under the id given or that of the answer."""
+        promise = self._numbered(External(self._next_id(), timeout, tags or {}, data))
+        return promise.options(id=id)
+
+    def get(self, promise_id: str) -> Other:
+        """Wait for a promise of another tree, whoever created it."""
+        check_id(promise_id)
+        other = self._numbered(Other(self._next_id()))
+        other.mirrored = promise_id
+        return other
+
+    def compensate(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Compensation:
+        """Have a function called if the body fails after this: the last one given comes first.
+
+        It runs in this process, or at `.options(target=…)`, as a recorded step; the body's own
+        error is raised after all of them.
+        """
+        made = Compensation(self._next_id(), Mode.LFC, func, args, kwargs)
+        self._compensations.append(made)
+        return made
+
+    @property
+    def random(self) -> RecordedRandom:
+        """Random numbers that are drawn once: `yield ctx.random.randint(1, 6)`."""
+        return RecordedRandom(self.lfc)
+
+    @property
+    def time(self) -> RecordedTime:
+        """The time, read once: `yield ctx.time.time()`."""
+        return RecordedTime(self.lfc)
+
+    @property
+    def logger(self) -> logging.LoggerAdapter[logging.Logger]:
+        """A logger whose records carry the promise's id; silent while the body is replayed."""
+        return _Logger(self)
 
     def get_dependency(self, name: str, default: Any = None) -> Any:
         """An object this process was given by `set_dependency`; never recorded."""
@@ -103,6 +157,11 @@ class Context:
     def unissued(self) -> list[Command]:
         """The commands that were built and not yielded, in the order of the code."""
         return [command for command in self._built if not command.issued]
+
+    def compensations(self) -> list[Compensation]:
+        """What is to be undone, the last first; empty from then on."""
+        made, self._compensations = self._compensations, []
+        return made[::-1]
 
     def _invoke(
         self,
@@ -114,9 +173,20 @@ class Context:
         return self._numbered(Invoke(self._next_id(), mode, func, args, kwargs))
 
     def _next_id(self) -> str:
-        self._number += 1
-        return child_id(self.id, self._number)
+        current = CURRENT.get()
+        if current is None or current.body is not self.numbers:
+            return self.numbers.next_id()
+        return current.next_id()
 
     def _numbered(self, command: C) -> C:
         self._built.append(command)
         return command
+
+
+class _Logger(logging.LoggerAdapter[logging.Logger]):
+    def __init__(self, context: Context) -> None:
+        super().__init__(log, {"promise_id": context.id})
+        self._context = context
+
+    def isEnabledFor(self, level: int) -> bool:
+        return self._context.ahead == 0 and super().isEnabledFor(level)

@@ -1,4 +1,4 @@
-"""ThreadExecutor: leaves on daemon threads, async leaves on one event loop.
+"""ThreadExecutor: leaves on daemon threads, `async def` bodies on one event loop.
 
 The standard pool joins its threads when the interpreter exits; a leaf that hangs must not keep a
 finished program alive, so the threads here are daemons.
@@ -11,6 +11,11 @@ import queue
 import threading
 from collections.abc import Callable
 from typing import Any
+
+from resonate_amqp.runtime.coroutines import branching
+
+UNWIND_S = 1.0
+"""How long coroutines may take to unwind once the loop was stopped."""
 
 Done = Callable[[Any, BaseException | None], None]
 
@@ -65,6 +70,7 @@ class ThreadExecutor:
     def _submit_async(self, work: Callable[[], Any], done: Done) -> None:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
+            self._loop.set_task_factory(branching)
             threading.Thread(
                 target=_turn, args=(self._loop,), name="resonate-async-leaves", daemon=True
             ).start()
@@ -77,7 +83,12 @@ class ThreadExecutor:
             else:
                 done(value, None)
 
-        asyncio.run_coroutine_threadsafe(run(), self._loop)
+        coroutine = run()
+        try:
+            asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+        except RuntimeError:  # the executor was closed
+            coroutine.close()
+            raise
 
 
 def _turn(loop: asyncio.AbstractEventLoop) -> None:
@@ -85,8 +96,11 @@ def _turn(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
         loop.run_forever()
-        for task in asyncio.all_tasks(loop):
+        left = asyncio.all_tasks(loop)
+        for task in left:
             task.cancel()
-        loop.run_until_complete(asyncio.sleep(0))
+        if left:
+            loop.run_until_complete(asyncio.wait(left, timeout=UNWIND_S))
+        loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
 from threading import TIMEOUT_MAX
 from typing import Any, Generic, TypeVar, cast
 
 from resonate_amqp.core.model import Promise
-from resonate_amqp.errors import TimedOut
+from resonate_amqp.errors import TimedOut, UsageError
 from resonate_amqp.wire.codec import result_of
 
 T = TypeVar("T")
 
 LATE_S = 60.0
 
+MayBlock = Callable[[Future[Promise], float | None], None]
+"""Told what is waited for and for how long; raises where nobody may, or need, wait."""
+
 
 class Handle(Generic[T]):
     """The running or finished execution behind an id: blocking, awaitable, or asked.
 
     A result raises what the execution was rejected with: the exception's own type when that is
-    a builtin, else RemoteError, Canceled or TimedOut.
+    a builtin or registered with `register_error`, else RemoteError, Canceled or TimedOut.
     """
 
     def __init__(
@@ -29,15 +33,19 @@ class Handle(Generic[T]):
         promise_id: str,
         settled: Future[Promise],
         left_ms: int,
-        may_block: Callable[[], None] = lambda: None,
+        may_block: MayBlock = lambda _settled, _timeout: None,
+        read: Callable[[Promise], Any] = result_of,
     ) -> None:
         self.id = promise_id
         self._settled = settled
         self._left_ms = left_ms
         self._may_block = may_block
+        self._read = read
+        self._process = os.getpid()
 
     def done(self) -> bool:
         """Whether the outcome is known here; never blocks."""
+        self._check_process()
         return self._settled.done()
 
     def result(self, timeout: float | None = None) -> T:
@@ -45,26 +53,35 @@ class Handle(Generic[T]):
 
         Raises TimeoutError after `timeout`; the execution goes on and may be waited for again.
         """
-        if not self._settled.done():
-            self._may_block()
-        if timeout is not None:
-            try:
-                settled = self._settled.result(timeout)
-            except TimeoutError:
-                raise TimeoutError(
-                    f"promise {self.id!r} was not settled within {timeout:g} s; it goes on, and "
-                    "may be waited for again"
-                ) from None
-            return cast(T, result_of(settled))
+        self._check_process()
+        left_s = min(self._left_ms / 1000 + LATE_S, TIMEOUT_MAX)
         try:
-            promise = self._settled.result(min(self._left_ms / 1000 + LATE_S, TIMEOUT_MAX))
+            if not self._settled.done():
+                self._may_block(self._settled, timeout)
+            promise = self._settled.result(left_s if timeout is None else timeout)
         except TimeoutError:
-            raise TimedOut(f"promise {self.id!r} was not settled before its deadline") from None
-        return cast(T, result_of(promise))
+            if timeout is None:
+                raise TimedOut(f"promise {self.id!r} was not settled before its deadline") from None
+            raise TimeoutError(
+                f"promise {self.id!r} was not settled within {timeout:g} s; it goes on, and may "
+                "be waited for again"
+            ) from None
+        return cast(T, self._read(promise))
 
     def __await__(self) -> Generator[Any, None, T]:
+        self._check_process()
         promise = yield from asyncio.wrap_future(self._settled).__await__()
-        return cast(T, result_of(promise))
+        return cast(T, self._read(promise))
 
     def __repr__(self) -> str:
+        if self._process != os.getpid():
+            return f"<Handle {self.id!r} of process {self._process}>"
         return f"<Handle {self.id!r} {'done' if self.done() else 'pending'}>"
+
+    def _check_process(self) -> None:
+        """After a fork nobody here would tell of the outcome, and a lock may be held for ever."""
+        if self._process != os.getpid():
+            raise UsageError(
+                f"the handle of {self.id!r} was made by process {self._process}, before this one "
+                f"was forked; ask again here: resonate.get({self.id!r})"
+            )

@@ -106,7 +106,7 @@ class Listeners:
             listened.again.cancel()
         due = self._clock.monotonic() + listened.wait_ms
         listened.wait_ms = min(2 * listened.wait_ms, LONGEST_WAIT_MS)
-        listened.again = self._alarms.at(due, lambda: self._ask(promise_id))
+        listened.again = self._alarms.at(due, lambda: self._ask(promise_id), routine=True)
 
     def _end(self, promise_id: str) -> list[Heard]:
         listened = self._listened.pop(promise_id)

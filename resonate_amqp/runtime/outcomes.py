@@ -3,32 +3,46 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.core.requests import PromiseSettle
 from resonate_amqp.errors import NotDurable
 from resonate_amqp.runtime.commands import Command
-from resonate_amqp.wire.codec import encode, encode_error, result_of
+from resonate_amqp.wire.codec import NO_ERRORS, encode, encode_error, result_of
+from resonate_amqp.wire.typed import Shape
 
 log = logging.getLogger(__name__)
 
 
-def outcome_of(promise: Promise) -> tuple[Any, BaseException | None]:
-    """The value of a settled promise, or the error to raise in the body that awaits it."""
+def outcome_of(
+    promise: Promise,
+    returns: Shape | None = None,
+    errors: Mapping[str, type[Exception]] = NO_ERRORS,
+) -> tuple[Any, BaseException | None]:
+    """The value of a settled promise, or the error to raise in the body that awaits it.
+
+    A value is rebuilt by the shape; an error whose type's name is in `errors` is raised as that.
+    """
     try:
-        return result_of(promise), None
+        return result_of(promise, returns, errors), None
     except Exception as error:  # every outcome but a value is raised in the body
         return None, error
 
 
-def verdict_of(promise_id: str, value: Any, error: BaseException | None) -> PromiseSettle:
-    """The settlement of a body that ended; a value that cannot be recorded is an error."""
+def verdict_of(
+    promise_id: str, value: Any, error: BaseException | None, returns: Shape | None = None
+) -> PromiseSettle:
+    """The settlement of a body that ended.
+
+    A value that cannot be recorded, or does not fit what the function returns, is an error.
+    """
     if isinstance(value, Command):
         error = NotDurable(f"{promise_id!r} returned command {value.id!r}; yield it instead")
     if error is None:
         try:
-            recorded = encode(value, "result")
+            recorded = encode(value, "result", returns)
             return PromiseSettle(id=promise_id, state=PromiseState.RESOLVED, value=recorded)
         except Exception as refusal:  # a value can be of any kind, and can change meanwhile
             error = refusal

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from resonate_amqp.errors import UnknownFunction, UsageError
+from resonate_amqp.core.model import Value
+from resonate_amqp.errors import Encoding, UnknownFunction, UsageError
+from resonate_amqp.runtime.annotations import types_of
 from resonate_amqp.runtime.retry import Never, RetryPolicy
+from resonate_amqp.wire.codec import type_name
+from resonate_amqp.wire.typed import Shape, Types
 
 LATEST = 0
 
@@ -24,22 +29,37 @@ class Registered:
     workflow: bool
     is_async: bool
     signature: inspect.Signature | None
+    types: Types
 
-    def check(self, args: list[Any], kwargs: dict[str, Any]) -> None:
-        """Raise TypeError, naming the function, when it cannot take these arguments."""
-        if self.signature is None:
-            return
+    def arguments(
+        self, args: list[Any], kwargs: dict[str, Any]
+    ) -> tuple[list[Any], dict[str, Any]]:
+        """Recorded arguments, rebuilt by the function's annotations.
+
+        Raises TypeError, naming the function, when it cannot take them, and the argument that
+        does not fit.
+        """
         try:
-            self.signature.bind(None, *args, **kwargs)
+            if self.signature is not None:
+                self.signature.bind(None, *args, **kwargs)
+            return self.types.rebuild(args, kwargs)
         except TypeError as error:
             raise TypeError(f"{self.name}{self.signature}: {error}") from None
+        except Encoding as error:
+            raise TypeError(f"{self.name}{self.signature}: argument {error}") from None
 
 
 class Registry:
-    """Functions by name and version; not thread-safe while it is being filled."""
+    """Functions by name and version, and error types by name.
+
+    Not thread-safe while it is being filled.
+    """
 
     def __init__(self) -> None:
         self._functions: dict[str, dict[int, Registered]] = {}
+        self._objects: dict[int, Registered] = {}
+        self._errors: dict[str, type[Exception]] = {}
+        self._seen = functools.lru_cache(maxsize=256)(described)
 
     def register(
         self,
@@ -61,7 +81,28 @@ class Registry:
             raise UsageError(f"function {name!r} version {version} is registered already")
         registered = described(func, name, version, retry)
         self._functions.setdefault(name, {})[version] = registered
+        known = self._objects.setdefault(id(func), registered)
+        if known.version < version:
+            self._objects[id(func)] = registered
         return registered
+
+    def register_error(self, kind: Any, name: str | None = None) -> None:
+        """Have errors recorded under a type's name raised as that type.
+
+        Raises UsageError for what is no exception type, and when the name is another type's.
+        """
+        if not (isinstance(kind, type) and issubclass(kind, Exception)):
+            raise UsageError(f"{kind!r} is not a subclass of Exception; it cannot be registered")
+        name = name or type_name(kind)
+        if self._errors.setdefault(name, kind) is not kind:
+            raise UsageError(
+                f"errors named {name!r} are registered already, as {type_name(self._errors[name])}"
+            )
+
+    @property
+    def errors(self) -> Mapping[str, type[Exception]]:
+        """The registered error types, by the names they are recorded under."""
+        return self._errors
 
     def find(self, name: str, version: int = LATEST) -> Registered | None:
         versions = self._functions.get(name, {})
@@ -69,16 +110,40 @@ class Registry:
             return versions[max(versions)] if versions else None
         return versions.get(version)
 
+    def several(self, name: str) -> bool:
+        """Whether a name stands for more than one version."""
+        return len(self._functions.get(name, ())) > 1
+
     def of(self, func: Callable[..., Any]) -> Registered | None:
         """The registration of a function object, the latest if there are several."""
         raw = getattr(func, "durable_function", func)
-        found = [
-            one
-            for versions in self._functions.values()
-            for one in versions.values()
-            if one.func is raw or one.func is func
+        return self._objects.get(id(raw)) or self._objects.get(id(func))
+
+    def described(self, func: Callable[..., Any], name: str) -> Registered:
+        """A function that is called by its object and is registered nowhere."""
+        # What a closure holds must not outlive it.
+        if getattr(func, "__closure__", None):
+            return described(func, name)
+        try:
+            return self._seen(func, name)
+        except TypeError:  # an object that can be called, and has no hash
+            return described(func, name)
+
+    def returns(self, param: Value) -> Shape | None:
+        """What the function of a call's param returns, as far as it is registered here."""
+        name, version = param.headers.get("func"), param.headers.get("version", "")
+        if name not in self._functions or not version.isdecimal():
+            return None
+        found = self.find(name, int(version))
+        return found.types.returns if found else None
+
+    def listing(self) -> str:
+        """Every function with its versions, for a log: `charge 1, 2; refund 1`."""
+        listed = [
+            f"{name} {', '.join(map(str, sorted(versions)))}"
+            for name, versions in sorted(self._functions.items())
         ]
-        return max(found, key=lambda one: one.version, default=None)
+        return "; ".join(listed) or "no function is registered"
 
     def names(self) -> list[str]:
         return sorted(self._functions)
@@ -93,6 +158,7 @@ def described(
     """The function as the runtime sees it, registered or not."""
     if inspect.isasyncgenfunction(func):
         raise UsageError(f"function {name!r} is an async generator; a workflow is a plain one")
+    signature = _signature(func)
     return Registered(
         name=name,
         version=version,
@@ -100,7 +166,8 @@ def described(
         retry=retry or Never(),
         workflow=inspect.isgeneratorfunction(func),
         is_async=inspect.iscoroutinefunction(func),
-        signature=_signature(func),
+        signature=signature,
+        types=types_of(func, signature),
     )
 
 
@@ -111,10 +178,11 @@ def _signature(func: Callable[..., Any]) -> inspect.Signature | None:
         return None
 
 
-def unknown(name: str, known: list[str]) -> UnknownFunction:
+def unknown(name: str, known: list[str], version: int = LATEST) -> UnknownFunction:
     """The error for a name that is registered nowhere the caller can see."""
     listed = ", ".join(known) or "none"
+    at = f" at version {version}" if version else ""
     return UnknownFunction(
-        f"function {name!r} is not registered here (registered: {listed}); "
+        f"function {name!r} is not registered here{at} (registered: {listed}); "
         "give the call a target: options(target='poll://any@GROUP')"
     )

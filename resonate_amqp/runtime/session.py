@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Protocol, TypeVar, assert_never
 
-from resonate_amqp.errors import BrokerError, Malformed
+from resonate_amqp.errors import BrokerError, ForeignVersion, Malformed
 from resonate_amqp.ports import (
     Blocked,
     Broker,
@@ -22,6 +22,7 @@ from resonate_amqp.ports import (
     Delivery,
     Disconnected,
     Event,
+    Inspected,
     Opened,
     Random,
     Refused,
@@ -30,6 +31,7 @@ from resonate_amqp.ports import (
 from resonate_amqp.runtime.alarms import Alarm, Alarms
 from resonate_amqp.runtime.calls import Calls, Trouble
 from resonate_amqp.runtime.listeners import Listeners
+from resonate_amqp.runtime.silence import Silence
 from resonate_amqp.wire.envelope import decode_replies
 from resonate_amqp.wire.topology import Queue, reply_queue
 
@@ -37,6 +39,7 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+TTL_LEASE_MS = 60_000
 IDLE_MS = 1_000
 CONSUME_AGAIN_MS = 1_000
 REROUTE_MS = 500
@@ -56,22 +59,35 @@ class Session:
     """Every method but `post` is called from the thread that polls the broker."""
 
     def __init__(
-        self, broker: Broker, clock: Clock, random: Random, *, group: str, pid: str
+        self,
+        broker: Broker,
+        clock: Clock,
+        random: Random,
+        *,
+        group: str,
+        pid: str,
+        ttl_ms: int = TTL_LEASE_MS,
     ) -> None:
+        """`ttl_ms` is how long a lease without a delivery outlives the holder's last word."""
         self.group = group
         self.pid = pid
+        self.ttl_ms = ttl_ms
         self.broker = broker
         self.clock = clock
         self.random = random
         self.alarms = Alarms()
         self.calls = Calls(broker, clock, random, self.alarms)
         self.listeners = Listeners(self.calls, clock, self.alarms)
+        self._silence = Silence(clock)
         self._posts: deque[Callable[[], None]] = deque()
         self._woken = False
         self._consumer: Consumer | None = None
         self._reply_queue: Queue | None = None
         self._epoch = 0
         self._ledger_ahead_ms = 0
+        self.ledger_level = 0
+        """What the ledger understands, as far as its last message tells; see `envelope.LEVEL`."""
+        self.synchronised = False
         self._rerouting = Alarm(lambda: None)
         self._rerouting.cancel()
 
@@ -89,9 +105,9 @@ class Session:
         """The ledger's time (epoch ms) as far as its last message tells."""
         return self.clock.now() + self._ledger_ahead_ms
 
-    def later(self, delay_ms: int, action: Callable[[], None]) -> Alarm:
-        """Do something on the session's thread after a delay."""
-        return self.alarms.at(self.clock.monotonic() + delay_ms, action)
+    def later(self, delay_ms: int, action: Callable[[], None], *, routine: bool = False) -> Alarm:
+        """Do something on the session's thread after a delay; for `routine` see `Alarm`."""
+        return self.alarms.at(self.clock.monotonic() + delay_ms, action, routine=routine)
 
     def turn(self, events: Sequence[Event]) -> None:
         """Take in what happened, do what is due, then send everything there is to send."""
@@ -104,6 +120,21 @@ class Session:
         if self._consumer is not None:
             self._consumer.flush()
         self.calls.flush()
+        if self.broker.connected():
+            self._silence.look(len(self.calls), self.calls.trouble.unroutable)
+
+    def consume(
+        self, queue: Queue, *, prefetch: int, auto_ack: bool = False, passive: bool = False
+    ) -> None:
+        """Consume a queue; it is told when the broker does not confirm that."""
+        if self.broker.connected():
+            self._silence.asked(queue.name)
+        self.broker.consume(queue, prefetch=prefetch, auto_ack=auto_ack, passive=passive)
+
+    def cancel(self, queue: str) -> None:
+        """Consume a queue no more."""
+        self._silence.ended(queue)
+        self.broker.cancel(queue)
 
     def idle_ms(self) -> int:
         """How long the next poll may wait for events."""
@@ -113,6 +144,7 @@ class Session:
         return IDLE_MS if due is None else max(0, min(IDLE_MS, due - self.clock.monotonic()))
 
     def _take(self, event: Event) -> None:
+        self._listen(event)
         match event:
             case Delivery(queue=queue) if queue == self._reply_name():
                 self._replies(event)
@@ -138,14 +170,33 @@ class Session:
                 self.calls.trouble.unroutable = f"not routable: {unroutable}"
                 if not self._rerouting.pending:
                     self._rerouting = self.later(REROUTE_MS, self.calls.repeat_all)
-            case Refused(queue=queue, reason=reason):
-                log.error("the broker refuses %s: %s", queue, reason)
-            case Delivery() | Consuming() | ConsumerLost() | Confirmed() | Unconfirmed():
+            case (
+                Delivery()
+                | Consuming()
+                | ConsumerLost()
+                | Refused()
+                | Confirmed()
+                | Unconfirmed()
+                | Inspected()
+            ):
                 pass
             case _:
                 assert_never(event)
         if self._consumer is not None:
             self._consumer.take(event)
+
+    def _listen(self, event: Event) -> None:
+        match event:
+            case Consuming(queue=queue):
+                self._silence.consuming(queue)
+            case ConsumerLost(queue=queue):
+                self._silence.ended(queue)
+            case Refused(queue=queue, reason=reason):
+                self._silence.refused(queue, reason)
+            case Disconnected():
+                self._silence.disconnected()
+            case _:
+                pass
 
     def _opened(self, epoch: int) -> None:
         self.calls.trouble = Trouble(disconnected="")
@@ -159,7 +210,7 @@ class Session:
     def _consume_replies(self) -> None:
         if self._reply_queue is None:
             self._reply_queue = reply_queue(self.group, self.pid, self.random.token())
-            self.broker.consume(self._reply_queue, prefetch=0, auto_ack=True)
+            self.consume(self._reply_queue, prefetch=0, auto_ack=True)
 
     def _reply_name(self) -> str:
         return self._reply_queue.name if self._reply_queue is not None else ""
@@ -167,14 +218,29 @@ class Session:
     def _replies(self, delivery: Delivery) -> None:
         try:
             message = decode_replies(delivery.body)
+        except ForeignVersion as error:
+            self._foreign(error)
+            return
         except (Malformed, LookupError, TypeError, ValueError, AttributeError) as error:
             log.error("a reply that cannot be read was dropped: %s", error)
             return
         self._ledger_ahead_ms = message.now - self.clock.now()
+        self.ledger_level = message.level
+        self.calls.trouble.foreign = ""
+        self.synchronised = True
+        self._silence.heard()
+        if message.owners:
+            self.calls.owners = message.owners
         for reply in message.replies:
             self._guarded(self.calls.take, reply)
         for promise in message.unblocked:
             self._guarded(self.listeners.take, promise)
+
+    def _foreign(self, error: ForeignVersion) -> None:
+        """The ledger speaks another version: said once, and to those who wait in vain."""
+        if self.calls.trouble.foreign != str(error):
+            self.calls.trouble.foreign = str(error)
+            log.error("the ledger's answers are dropped: %s", error)
 
     def _guarded(self, take: Callable[[T], None], what: T) -> None:
         """One answer that makes no sense must not cost the others, nor this process."""

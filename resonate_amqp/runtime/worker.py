@@ -1,8 +1,9 @@
 """Worker: takes offered tasks from its queues, runs their bodies, and lets go of deliveries.
 
 An unacknowledged delivery is the lease. It is acknowledged only when the ledger has recorded how
-the body left: settled, suspended, released, halted; or when the ledger says that the delivery is
-void. When the consuming channel is lost, so are its leases, and every body under them is dropped.
+the body left: settled, suspended, released, halted, gone on under a TTL lease; or when the ledger
+says that the delivery is void. When the consuming channel is lost, so are its leases, and every
+body under them is dropped, but for a leaf that runs.
 """
 
 from __future__ import annotations
@@ -14,48 +15,46 @@ from typing import Any
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.core.requests import (
     PromiseSettle,
+    Request,
     Response,
     TaskAcquire,
-    TaskFulfill,
-    TaskRelease,
     Verdict,
 )
 from resonate_amqp.errors import Encoding, Malformed, ResonateError
 from resonate_amqp.ports import (
     Confirmed,
-    ConsumerLost,
     Delivery,
     Event,
     Executor,
+    Failpoint,
     Failpoints,
-    Opened,
-    Refused,
     Telemetry,
     Unconfirmed,
 )
-from resonate_amqp.runtime.alarms import Alarm
-from resonate_amqp.runtime.body import Body, Ending, Held
+from resonate_amqp.runtime.body import Body
 from resonate_amqp.runtime.children import Family
 from resonate_amqp.runtime.deadletters import DeadLetters
+from resonate_amqp.runtime.doorstep import Arrived, Doorstep
+from resonate_amqp.runtime.ending import Ending
+from resonate_amqp.runtime.held import Held
 from resonate_amqp.runtime.leaves import Leaves
+from resonate_amqp.runtime.orphans import Orphans
+from resonate_amqp.runtime.parking import Parking
+from resonate_amqp.runtime.queues import Queues
 from resonate_amqp.runtime.refresh import Refresh
 from resonate_amqp.runtime.registry import Registered, Registry
 from resonate_amqp.runtime.replay import Replay
 from resonate_amqp.runtime.session import Session
-from resonate_amqp.runtime.slots import Slots
 from resonate_amqp.settings import Settings
 from resonate_amqp.wire.codec import decode_call, encode_error
 from resonate_amqp.wire.envelope import ExecuteMessage, Reply, decode_execute
-from resonate_amqp.wire.topology import target_queue
 
 log = logging.getLogger(__name__)
 
-TTL_LEASE_MS = 60_000
-RETURN_FIRST_MS = 1_000
-RETURN_LONGEST_MS = 30_000
+UNKNOWN_FIRST_MS = 1_000
 UNKNOWN_LONGEST_MS = 60_000
-CONSUME_AGAIN_MS = 1_000
-REFUSED_AGAIN_MS = 5_000
+EARLY_WITHIN_MS = 1_000
+KNOCK_MS = 50
 
 
 class Worker:
@@ -77,42 +76,32 @@ class Worker:
         self._failpoints = failpoints
         self._settings = settings
         self._leaves = Leaves(session, executor, dependencies)
-        self._queues = [
-            target_queue(f"poll://any@{session.group}", settings.queue_type),
-            target_queue(f"poll://uni@{session.group}/{session.pid}", settings.queue_type),
-        ]
+        self._queues = Queues(session, settings)
         self._bodies: dict[str, Body] = {}
         self._started: dict[str, int] = {}
-        self._acquiring: dict[str, Delivery] = {}
-        self._returning: dict[str, int] = {}
-        self._kept: set[Delivery] = set()
-        self._slots = Slots(settings.prefetch, session.clock)
-        self._dead = DeadLetters(session)
-        self._consuming = False
-        self._refresh = Refresh(session, self._bodies, settings.refresh)
         self._touched: dict[str, Body] = {}
-        self._delivered = 0
-        self._recheck = Alarm(_nothing)
-        self._recheck.cancel()
+        self._doorstep = Doorstep(session)
+        self._orphans = Orphans(session)
+        self._dead = DeadLetters(session)
+        self._refresh = Refresh(session, self._bodies, settings.refresh)
+        self._parking = Parking(session, self._bodies, settings, self._swept)
+        self._slots_taken = 0
+        self._moved = 0
         session.attach(self)
 
     def start(self) -> None:
         """Take tasks from now on."""
-        if not self._consuming:
-            self._consuming = True
-            self._consume()
+        if not self._queues.consuming:
+            serving = (self._session.group, self._session.pid, self._registry.listing())
+            log.info("group %s is served by %s: %s", *serving)
+        self._queues.start()
 
     def stop_taking(self) -> None:
         """Take no more, and park whatever can be parked."""
         log.info("no more tasks are taken; %d bodies are left", len(self._bodies))
-        self._consuming = False
-        for queue in self._queues:
-            self._session.broker.cancel(queue.name)
-        for body in list(self._bodies.values()):
-            if body.held.delivery is None and body.waiting_since is not None:
-                body.release(0)
-            else:
-                self._watch(body)
+        self._queues.stop()
+        self._doorstep.return_waiting()
+        self._parking.stop()
 
     def give_up(self) -> None:
         """Release the TTL leases; deliveries go back with the connection."""
@@ -121,19 +110,15 @@ class Worker:
                 body.release(0)
 
     def busy(self) -> bool:
-        return bool(self._bodies or self._acquiring)
+        return bool(self._bodies or self._doorstep.busy)
 
     def take(self, event: Event) -> None:
+        lost = self._queues.take(event)
+        if lost:
+            self._lost(lost)
         match event:
             case Delivery():
                 self._offered(event)
-            case Opened():
-                if self._consuming:
-                    self._consume()
-            case ConsumerLost(queue=queue) if any(queue == own.name for own in self._queues):
-                self._lost(queue)
-            case Refused(queue=queue) if any(queue == own.name for own in self._queues):
-                self._session.later(REFUSED_AGAIN_MS, self._consume_again)
             case Confirmed(tokens=tokens):
                 self._dead.confirmed(tokens)
             case Unconfirmed(tokens=tokens):
@@ -147,35 +132,53 @@ class Worker:
             holder, body = self._touched.popitem()
             if holder in self._bodies:
                 body.flush()
-                self._watch(body)
-        in_use = len(self._acquiring) + len(self._kept) + self._delivered
-        to_free = self._slots.to_free(in_use, self._leaving)
-        if to_free:
-            self._park_longest_waiting(to_free)
-        recheck_ms = self._slots.recheck_ms()
-        if recheck_ms is not None and not self._recheck.pending:
-            self._recheck = self._session.later(recheck_ms, _nothing)
+                self._parking.consider(body)
+        self._start_waiting()
+        self._parking.make_room(self._in_use() + self._doorstep.waiting())
 
     def adopt(self, promise: Promise, version: int, holder: str, response: Response) -> None:
         """Run a task that this process created and acquired under a TTL lease."""
-        self._run(Held(promise, version, holder, None), response)
+        held = Held(promise, version, holder, None, self._session.clock.monotonic())
+        self._run(held, response.preload, not response.more)
 
-    def _consume(self) -> None:
-        for queue in self._queues:
-            self._session.broker.consume(queue, prefetch=self._settings.prefetch)
+    def _in_use(self) -> int:
+        return self._slots_taken + self._orphans.slots() + len(self._doorstep)
 
     def _offered(self, delivery: Delivery) -> None:
-        self._failpoints.reach("execute.delivered")
-        if not self._consuming:
+        self._failpoints.reach(Failpoint.EXECUTE_DELIVERED)
+        if not self._queues.consuming:
             self._session.broker.give_back(delivery)
             return
+        arrived = Arrived(delivery, self._session.clock.monotonic())
+        room = self._in_use() < self._settings.prefetch or self._orphans.expect(delivery)
+        if room and self._session.broker.connected():
+            self._begin(arrived)
+        else:
+            self._doorstep.wait(arrived)
+            self._parking.arm()
+
+    def _start_waiting(self) -> None:
+        """Begin what waits, as far as there are slots; what an orphan waits for has one."""
+        if not (self._doorstep.waiting() and self._session.broker.connected()):
+            return
+        if self._orphans:
+            for arrived in self._doorstep.take(self._orphans.expect):
+                self._begin(arrived)
+        while self._in_use() < self._settings.prefetch:
+            next_one = self._doorstep.next()
+            if next_one is None:
+                return
+            self._begin(next_one)
+
+    def _begin(self, arrived: Arrived) -> None:
+        """Ask for the task of a delivery, and start its body meanwhile if that is safe."""
+        delivery = arrived.delivery
         try:
             message = decode_execute(delivery.body)
         except Malformed as error:
             self._dead.add(delivery, str(error))
             return
         holder = self._session.random.token()
-        self._acquiring[holder] = delivery
         step = TaskAcquire(
             id=message.promise.id,
             version=message.version,
@@ -186,45 +189,92 @@ class Worker:
             redelivered=delivery.redelivered,
             redeliveries=delivery.redeliveries,
         )
-        self._session.calls.send(
+        if self._may_start_early(message, delivery):
+            version = message.version + 1
+            held = Held(message.promise, version, holder, delivery, arrived.at, step)
+            body = self._run(held, (), complete=True)
+            if body is not None:
+                self._session.later(KNOCK_MS, body.knock)
+            return
+        group = self._session.calls.send(
             [step], lambda reply: self._acquired(message, holder, reply), about=message.promise.id
         )
+        self._doorstep.ask(holder, arrived, group)
+        self._parking.arm()
+
+    def _may_start_early(self, message: ExecuteMessage, delivery: Delivery) -> bool:
+        """Whether nobody else can have started this task: a first offer, first delivered, fresh.
+
+        Its age is told by the ledger's clock, so before a first reply nothing starts early.
+        """
+        fresh = self._session.synchronised and (self._session.now() - message.now < EARLY_WITHIN_MS)
+        again = delivery.redelivered or message.repeat or message.version > 0
+        return fresh and not again and self._runnable(message.promise)
+
+    def _runnable(self, promise: Promise) -> bool:
+        try:
+            call = decode_call(promise.param)
+        except Encoding:
+            return False
+        return self._registry.find(call.func, call.version) is not None
 
     def _acquired(self, message: ExecuteMessage, holder: str, reply: Reply | ResonateError) -> None:
-        delivery = self._acquiring.pop(holder, None)
-        if delivery is None or isinstance(reply, ResonateError):
+        arrived = self._doorstep.answered(holder)
+        if arrived is None or isinstance(reply, ResonateError):
             return
+        delivery = arrived.delivery
         response = reply.responses[0]
-        self._failpoints.reach("acquire.answered")
+        self._failpoints.reach(Failpoint.ACQUIRE_ANSWERED)
         if response.ok and response.task is not None:
-            self._returning.pop(message.promise.id, None)
-            held = Held(message.promise, response.task.version, holder, delivery)
-            if self._consuming:
-                self._run(held, response)
-            else:
-                self._settle_unrun(held, _released(held, 0))
-        elif response.verdict is Verdict.RETURN or response.status == 500:
-            self._return_later(message.promise.id, delivery)
+            self._doorstep.begun(message.promise.id)
+            version = response.task.version
+            held = Held(message.promise, version, holder, delivery, arrived.at)
+            if not self._queues.consuming:
+                self._settle_unrun(held, held.release(0))
+            elif not self._adopted(held, response):
+                deliveries = response.task.deliveries
+                self._run(held, response.preload, not response.more, deliveries)
+        elif response.verdict is Verdict.RETURN or response.status in (400, 500):
+            self._doorstep.keep(message.promise.id, delivery)
         else:
             log.info("%s", response.error)
+            self._orphans.drop(message.promise.id)
             self._session.broker.ack([delivery])
 
-    def _run(self, held: Held, response: Response) -> None:
+    def _adopted(self, held: Held, response: Response) -> bool:
+        """Whether a body that lost its lease goes on under the new one."""
+        for former in [body for body in self._bodies.values() if body.id == held.id]:
+            if former.held.delivery is not None:
+                self._session.broker.ack([former.held.delivery])
+            self._orphan(former)
+        body = self._orphans.take(held, response.preload)
+        if body is None:
+            return False
+        log.info("%s goes on where it is: its task came back to this process", held.id)
+        started = self._started.pop(body.held.holder, self._session.clock.monotonic())
+        body.adopt(held, response.preload)
+        self._enter(body, started)
+        return True
+
+    def _run(
+        self, held: Held, preload: tuple[Promise, ...], complete: bool, deliveries: int = 0
+    ) -> Body | None:
         promise = held.promise
         try:
             call = decode_call(promise.param)
         except Encoding as error:
             self._reject(held, error)
-            return
+            return None
         function = self._registry.find(call.func, call.version)
         family = Family(promise.id, self._session.group, self._registry, self._settings.timeout)
         if function is None:
-            self._release_unknown(held, call.func, call.version)
-            return
+            self._release_unknown(held, call.func, call.version, deliveries)
+            return None
         replay = Replay(promise, function, call, family, self._leaves.context)
         body = self._body(held, function, replay)
         self._telemetry.started(promise.id, function.name, held.version)
-        body.start(response.preload, not response.more)
+        body.start(preload, complete)
+        return body
 
     def _body(self, held: Held, function: Registered, replay: Replay) -> Body:
         body = Body(
@@ -236,138 +286,113 @@ class Worker:
             self._telemetry,
             self._failpoints,
             self._touch,
+            self._let_go,
             self._ended,
         )
-        self._bodies[held.holder] = body
-        self._delivered += held.delivery is not None
-        self._started[held.holder] = self._session.clock.monotonic()
-        self._refresh.arm()
+        self._enter(body, self._session.clock.monotonic())
         return body
 
-    def _release_unknown(self, held: Held, name: str, version: int) -> None:
-        """Nobody here can run it: offer it again later, the longer it has waited the later."""
-        age_ms = self._session.now() - held.promise.created_at
-        delay_ms = max(1_000, min(age_ms // 2, UNKNOWN_LONGEST_MS))
-        log.error(
-            "%s needs function %r version %d, which is not registered in group %r (registered: "
-            "%s); offered again in %d ms",
-            held.promise.id,
-            name,
-            version,
-            self._session.group,
-            ", ".join(self._registry.names()) or "none",
-            delay_ms,
+    def _enter(self, body: Body, started: int) -> None:
+        self._bodies[body.held.holder] = body
+        self._started[body.held.holder] = started
+        self._slots_taken += body.held.delivery is not None
+        self._refresh.arm(ttl=body.held.delivery is None)
+        self._parking.arm()
+
+    def _release_unknown(self, held: Held, name: str, version: int, deliveries: int) -> None:
+        """Nobody here can run it: offer it again later, ever later, until it is halted."""
+        delay_ms = min(UNKNOWN_FIRST_MS << min(deliveries, 16), UNKNOWN_LONGEST_MS)
+        registered = ", ".join(self._registry.names()) or "none"
+        lack = (
+            f"function {name!r} version {version} is not registered in group "
+            f"{self._session.group!r} (registered: {registered})"
         )
-        self._settle_unrun(held, _released(held, delay_ms))
+        log.error("%s: %s; offered again in %d ms", held.id, lack, delay_ms)
+        self._settle_unrun(held, held.release(delay_ms, unknown=lack))
 
     def _reject(self, held: Held, error: Encoding) -> None:
         """Nobody can read the call: its promise is rejected with the reason."""
-        settle = PromiseSettle(
-            id=held.promise.id, state=PromiseState.REJECTED, value=encode_error(error)
-        )
-        fulfill = TaskFulfill(
-            id=held.promise.id, version=held.version, holder=held.holder, action=settle
-        )
-        self._settle_unrun(held, fulfill)
+        settle = PromiseSettle(id=held.id, state=PromiseState.REJECTED, value=encode_error(error))
+        self._settle_unrun(held, held.fulfill(settle))
 
-    def _settle_unrun(self, held: Held, step: TaskRelease | TaskFulfill) -> None:
+    def _settle_unrun(self, held: Held, step: Request) -> None:
         delivery = held.delivery
         if delivery is None:
-            self._session.calls.send([step], _ignore, about=held.promise.id)
+            self._session.calls.send([step], lambda _reply: None, about=held.id)
             return
-        self._acquiring[held.holder] = delivery
 
-        def answered(_reply: Reply | ResonateError) -> None:
-            if self._acquiring.pop(held.holder, None) is not None:
+        def answered(reply: Reply | ResonateError) -> None:
+            if self._doorstep.answered(held.holder) is None or isinstance(reply, ResonateError):
+                return
+            if reply.responses[0].status in (400, 500):
+                self._doorstep.keep(held.id, delivery)
+            else:
                 self._session.broker.ack([delivery])
 
-        self._session.calls.send([step], answered, about=held.promise.id)
+        group = self._session.calls.send([step], answered, about=held.id)
+        self._doorstep.ask(held.holder, Arrived(delivery, held.since), group)
 
-    def _leaving(self) -> int:
-        return sum(
-            body.finishing and body.held.delivery is not None for body in self._bodies.values()
-        )
+    def _swept(self, hold_max_ms: int) -> None:
+        self._doorstep.return_older(hold_max_ms)
+        self._orphans.sweep()
+        if self._doorstep.waiting() or self._doorstep.busy or self._orphans:
+            self._parking.arm()
 
     def _touch(self, body: Body) -> None:
         self._touched[body.held.holder] = body
 
+    def _let_go(self, body: Body, delivery: Delivery) -> None:
+        """A body went on under a TTL lease: its delivery is void, and its slot stays taken."""
+        self._session.broker.ack([delivery])
+        self._moved += 1
+        self._limit()
+        self._refresh.arm(ttl=True)
+
     def _ended(self, body: Body, ending: Ending) -> None:
         """A body has left: its outcome is recorded or void, so its delivery can go."""
-        self._bodies.pop(body.held.holder, None)
-        self._delivered -= body.held.delivery is not None
         started = self._started.pop(body.held.holder)
         duration_ms = self._session.clock.monotonic() - started
         self._telemetry.finished(body.id, body.function, ending.value, duration_ms)
-        self._failpoints.reach(f"body.{ending.value}")
-        if body.held.delivery is not None:
-            self._session.broker.ack([body.held.delivery])
+        if self._bodies.pop(body.held.holder, None) is None:
+            return
+        delivery = body.held.delivery
+        self._slots_taken -= delivery is not None or body.moved
+        if body.moved:
+            self._moved -= 1
+            self._limit()
+        if delivery is None:
+            return
+        if ending is Ending.RETURNED:
+            self._doorstep.keep(body.id, delivery)
+        else:
+            self._session.broker.ack([delivery])
+
+    def _limit(self) -> None:
+        """Leaves on a TTL lease keep their slots: the broker may send so many fewer."""
+        self._queues.limit(max(0, self._settings.prefetch - self._moved))
 
     def _lost(self, queue: str) -> None:
-        """The channel is gone, and with it every lease under a delivery of that queue."""
-        self._dead.lost(queue)
-        for holder, delivery in list(self._acquiring.items()):
-            if delivery.queue == queue:
-                del self._acquiring[holder]
-        self._kept = {delivery for delivery in self._kept if delivery.queue != queue}
-        for body in list(self._bodies.values()):
-            if body.held.delivery is not None and body.held.delivery.queue == queue:
-                body.drop()
-        if self._consuming:
-            self._session.later(CONSUME_AGAIN_MS, self._consume_again)
+        """The channel is gone, and with it every lease under a delivery of that queue.
 
-    def _consume_again(self) -> None:
-        if self._consuming:
-            self._consume()
-
-    def _return_later(self, task_id: str, delivery: Delivery) -> None:
-        """Keep a delivery before it goes back: a returned message comes again at once."""
-        wait_ms = self._returning.get(task_id, RETURN_FIRST_MS)
-        self._returning[task_id] = min(2 * wait_ms, RETURN_LONGEST_MS)
-        self._kept.add(delivery)
-
-        def give_back() -> None:
-            if delivery in self._kept:
-                self._kept.discard(delivery)
-                self._session.broker.give_back(delivery)
-
-        self._session.later(wait_ms, give_back)
-
-    def _watch(self, body: Body) -> None:
-        """Park a body that waits for longer than `park_after`; at once while stopping.
-
-        A body without a delivery is parked only if we consume what would resume it.
+        Whether one that is being moved was lost as well, the ledger's answer tells.
         """
-        if body.waiting_since is None or not (self._consuming or body.held.delivery):
+        self._dead.lost(queue)
+        self._doorstep.lost(queue)
+        for body in list(self._bodies.values()):
+            delivery = body.held.delivery
+            if delivery is not None and delivery.queue == queue and not body.moving:
+                self._orphan(body)
+
+    def _orphan(self, body: Body) -> None:
+        """The lease of a body is lost: what a leaf of it does or did may be of use yet."""
+        moved = body.moved
+        if not body.orphan():
+            body.drop()
             return
-        left_ms = body.waiting_since + round(self._settings.park_after * 1000)
-        left_ms -= self._session.clock.monotonic()
-        if left_ms <= 0 or not self._consuming:
-            body.park()
-        elif body.watch is None:
-            body.watch = self._session.later(left_ms, lambda: self._look_again(body))
-
-    def _look_again(self, body: Body) -> None:
-        body.watch = None
-        self._watch(body)
-
-    def _park_longest_waiting(self, most: int) -> None:
-        waiting = [
-            body
-            for body in self._bodies.values()
-            if body.waiting_since is not None and body.held.delivery is not None
-        ]
-        waiting.sort(key=lambda body: body.waiting_since or 0)
-        for body in waiting[:most]:
-            body.park()
-
-
-def _released(held: Held, delay_ms: int) -> TaskRelease:
-    return TaskRelease(id=held.promise.id, version=held.version, holder=held.holder, delay=delay_ms)
-
-
-def _nothing() -> None:
-    return
-
-
-def _ignore(_reply: Reply | ResonateError) -> None:
-    return
+        del self._bodies[body.held.holder]
+        self._slots_taken -= body.held.delivery is not None or moved
+        if moved:
+            self._moved -= 1
+            self._limit()
+        self._orphans.add(body)
+        self._parking.arm()

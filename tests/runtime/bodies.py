@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.core.requests import PromiseCreate, PromiseSettle
@@ -32,8 +32,9 @@ class Run:
         self.finished: PromiseSettle | None = None
         self.halted: str | None = None
         self.created: list[str] = []
+        self.dependencies: dict[str, Any] = {}
 
-    def replay(self, *, complete: bool = True, preload: bool = True) -> Run:
+    def replay(self, *, complete: bool = True, preload: bool = True) -> Self:
         """Run the body from the top on what is recorded, until nothing more can happen."""
         self.awaited.clear()
         self.finished = self.halted = None
@@ -48,7 +49,7 @@ class Run:
         )
         family = Family("r", "g", self.registry, DAY_MS / 1000)
         function = described(self.func, name)
-        self.driver = Replay(root, function, Call(name, self.args, {}, 1), family, _context)
+        self.driver = Replay(root, function, Call(name, self.args, {}, 1), family, self._context)
         settled = tuple(one for one in self.recorded.values() if not one.pending)
         self.driver.start(settled if preload else (), complete, NOW)
         self.pump()
@@ -90,7 +91,7 @@ class Run:
     def ended(self) -> bool:
         return self.finished is not None
 
-    def settle(self, promise_id: str, value: Any = None, error: Exception | None = None) -> Run:
+    def settle(self, promise_id: str, value: Any = None, error: Exception | None = None) -> Self:
         """Somebody settles an awaited promise, and the body hears of it."""
         promise = self._settle(verdict_of(promise_id, value, error))
         self.driver.learn(promise, NOW)
@@ -119,7 +120,7 @@ class Run:
 
     def _leaf(self, leaf: Leaf) -> None:
         self.leaves.append(leaf.id)
-        context = _context(leaf.id, Info(1, leaf.timeout_at, 1))
+        context = self._context(leaf.id, Info(1, leaf.timeout_at, 1))
         value, error = None, None
         try:
             value = leaf.function.func(context, *leaf.call.args, **leaf.call.kwargs)
@@ -127,6 +128,5 @@ class Run:
             error = raised
         self.driver.leaf_done(leaf.id, value, error, context, NOW)
 
-
-def _context(promise_id: str, info: Info) -> Context:
-    return Context(promise_id, info, {})
+    def _context(self, promise_id: str, info: Info) -> Context:
+        return Context(promise_id, info, self.dependencies)

@@ -6,24 +6,28 @@ doubled and delayed, connections are cut, and processes die and are replaced.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
-from resonate_amqp.brokers.memory import Fate, MemoryBroker
+from resonate_amqp.brokers.faults import Fate
+from resonate_amqp.brokers.memory import MemoryBroker
+from resonate_amqp.core.batch import Batch, Outcome
 from resonate_amqp.core.effects import Limits
 from resonate_amqp.core.invariants import check_state
 from resonate_amqp.core.model import ORIGIN, PARENT, SCOPE, TARGET, Promise
 from resonate_amqp.core.requests import PromiseCreate
 from resonate_amqp.errors import ResonateError
 from resonate_amqp.ledgers.memory import MemoryLedger
-from resonate_amqp.ports import Batch, Outcome
 from resonate_amqp.resonate.machine import Loop, NoFailpoints
+from resonate_amqp.runtime.coroutines import branching
 from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.runtime.worker import Worker
 from resonate_amqp.server.service import LedgerService
+from resonate_amqp.server.terms import Terms
 from resonate_amqp.settings import Settings
 from resonate_amqp.telemetry.logs import LogTelemetry
 from resonate_amqp.wire.codec import encode_call, result_of
@@ -48,10 +52,11 @@ class OnceLedger(MemoryLedger):
 
 
 class Postponed:
-    """An executor whose leaves run when the stage lets them."""
+    """An executor whose leaves, and turns of `async def` bodies, run when the stage lets them."""
 
     def __init__(self) -> None:
         self.waiting: list[Callable[[], None]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
 
     def submit(
         self,
@@ -62,7 +67,7 @@ class Postponed:
     ) -> None:
         def run() -> None:
             try:
-                value = work()
+                value = self._await(work()) if is_async else work()
             except Exception as error:
                 done(None, error)
             else:
@@ -72,6 +77,20 @@ class Postponed:
 
     def close(self) -> None:
         self.waiting.clear()
+        if self._loop is not None:
+            left = asyncio.all_tasks(self._loop)
+            for task in left:
+                task.cancel()
+            if left:
+                self._loop.run_until_complete(asyncio.wait(left))
+            self._loop.close()
+            self._loop = None
+
+    def _await(self, awaitable: Any) -> Any:
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._loop.set_task_factory(branching)
+        return self._loop.run_until_complete(awaitable)
 
     def run_some(self, chance: random.Random) -> bool:
         due = [one for one in self.waiting if chance.random() < 0.7]
@@ -97,7 +116,7 @@ class Actor:
                 stage.clock,
                 stage.random,
                 NoFailpoints(),
-                queue_type="classic",
+                terms=Terms(queue_type="classic"),
             )
             return
         pid = stage.random.token()
@@ -171,6 +190,11 @@ class Stage:
         until = self.clock.passed + milliseconds
         while self.clock.passed < until:
             self._round()
+
+    def close(self) -> None:
+        """Let go of every coroutine."""
+        for actor in self.actors:
+            actor.executor.close()
 
     def check(self) -> None:
         """What must hold of the records, however they came about."""

@@ -113,7 +113,7 @@ def test_a_function_nobody_has_is_offered_ever_later_and_found_when_somebody_has
     waits = [int(record.getMessage().split()[-2]) for record in caplog.records]
     assert 5 < len(waits) < 30
     assert waits == sorted(waits)
-    assert "needs function 'story' version 1" in caplog.records[0].getMessage()
+    assert "function 'story' version 1 is not registered" in caplog.records[0].getMessage()
     for func in (fib, square, double, fan, story):
         known.register(func)
     assert stage.play() == RESULT

@@ -6,27 +6,32 @@ Reading order: `core.model`, `core.promises`, `core.tasks`, `core.machine`, `por
 
 from __future__ import annotations
 
-from resonate_amqp.errors import (
-    BrokerError,
-    Canceled,
-    Conflict,
-    Encoding,
-    InvalidId,
-    InvalidTarget,
-    LedgerError,
-    NonDeterminism,
-    NotDurable,
-    RemoteError,
-    ResonateError,
-    Stopped,
-    TimedOut,
-    UnknownFunction,
-    UsageError,
-)
-from resonate_amqp.resonate import Embedded, Resonate
-from resonate_amqp.runtime.context import Context
-from resonate_amqp.runtime.handle import Handle
-from resonate_amqp.runtime.retry import Constant, Exponential, Linear, Never
+import importlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from resonate_amqp.errors import (
+        BrokerError,
+        Canceled,
+        Conflict,
+        Encoding,
+        InvalidId,
+        InvalidTarget,
+        LedgerError,
+        NonDeterminism,
+        NotDurable,
+        RemoteError,
+        ResonateError,
+        Stopped,
+        TimedOut,
+        UnknownFunction,
+        UsageError,
+    )
+    from resonate_amqp.resonate import Embedded, Resonate
+    from resonate_amqp.runtime.context import Context
+    from resonate_amqp.runtime.handle import Handle
+    from resonate_amqp.runtime.retry import Constant, Exponential, Linear, Never
+from resonate_amqp.telemetry.logs import log_to_stderr
 
 __version__ = "0.1.0"
 
@@ -54,4 +59,19 @@ __all__ = [
     "TimedOut",
     "UnknownFunction",
     "UsageError",
+    "log_to_stderr",
 ]
+
+_HOMES = ("errors", "runtime.context", "runtime.handle", "runtime.retry", "resonate")
+
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name):
+        """A public name, loaded when it is asked for: pytest finds our plugin in every suite."""
+        for home in _HOMES if name in __all__ else ():
+            module = importlib.import_module(f"{__name__}.{home}")
+            if hasattr(module, name):
+                globals()[name] = value = getattr(module, name)
+                return value
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -64,6 +64,10 @@ class Malformed(UsageError):
         self.problem = problem
 
 
+class ForeignVersion(Malformed):
+    """A message is of another version of the protocol."""
+
+
 class LedgerError(ResonateError):
     """The ledger did not answer, refused, or cannot use its database.
 

@@ -40,6 +40,7 @@ def call(
     broker_url: str,
 ) -> None:
     """Call FUNC with ARGS (each JSON, or else text) and print its result."""
+    drawn = not promise_id
     promise_id = promise_id or f"call-{secrets.token_hex(6)}"
     resonate = client(broker_url, timeout_s)
     try:
@@ -56,6 +57,10 @@ def call(
                 f"{promise_id!r} was not settled within {timeout:g} s; it goes on: "
                 f"resonate-amqp promises get {promise_id}"
             ) from None
+    except BaseException:
+        if drawn:
+            click.echo(f"id: {promise_id}", err=True)
+        raise
     finally:
         resonate.stop()
     if as_json:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp.telemetry.logs import log_to_stderr
 
 
 @click.command()
@@ -16,7 +16,7 @@ from resonate_amqp.telemetry.logs import set_up
 )
 def demo(broker_url: str | None) -> None:
     """Three flows through nine services, then a crash and what comes of it."""
-    set_up("error")
+    log_to_stderr("error")
     if broker_url is None:
         from resonate_amqp.dev.demo import embedded
 

@@ -7,10 +7,11 @@ import threading
 
 import click
 
-from resonate_amqp.cli.options import as_json, broker, ledger_url, logs
+from resonate_amqp.cli.options import as_json, broker, failpoints, ledger_url, logs
 from resonate_amqp.cli.output import show_json
 from resonate_amqp.errors import ResonateError
-from resonate_amqp.ledgers import schema
+from resonate_amqp.ledgers import schema, sharding
+from resonate_amqp.resonate.failpoints import Mishap
 from resonate_amqp.resonate.ledger import start_ledger
 from resonate_amqp.settings import read, resolve
 
@@ -23,14 +24,15 @@ def ledger() -> None:
 @ledger.command()
 @broker
 @ledger_url
+@failpoints
 @logs
-def serve(broker_url: str, ledger_url: str) -> None:
+def serve(broker_url: str, ledger_url: str, mishaps: tuple[Mishap, ...]) -> None:
     """Record promises until SIGTERM or Ctrl-C; creates the schema in an empty database."""
     settings = read({"url": broker_url, "ledger": ledger_url})
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
-    running = start_ledger(settings)
+    running = start_ledger(settings, mishaps)
     while not stopping.wait(0.2) and running.running:
         pass
     failed = not running.running
@@ -51,3 +53,21 @@ def migrate(ledger_url: str, as_json: bool) -> None:
         click.echo(f"the schema is {after} already")
     else:
         click.echo(f"the schema is {after} now (before: {before or 'none'})")
+
+
+@ledger.command()
+@click.option("--queues", required=True, type=click.IntRange(1, 64), help="How many queues.")
+@ledger_url
+@as_json
+def reshard(queues: int, ledger_url: str, as_json: bool) -> None:
+    """Divide the promises among several ledger queues, each served by a thread of its own.
+
+    Ledger services that run take notice by themselves.
+    """
+    owners = sharding.reshard(resolve(ledger_url), queues)
+    counts = {queue: owners.count(queue) for queue in sorted(set(owners))}
+    if as_json:
+        show_json({"queues": counts})
+        return
+    for queue, count in counts.items():
+        click.echo(f"resonate.ledger.{queue} keeps {count} shards")

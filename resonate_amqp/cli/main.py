@@ -16,6 +16,10 @@ NOUNS = {
     "dev": "resonate_amqp.cli.dev",
     "ledger": "resonate_amqp.cli.ledger",
     "promises": "resonate_amqp.cli.promises",
+    "relay": "resonate_amqp.cli.relay",
+    "schedules": "resonate_amqp.cli.schedules",
+    "stuck": "resonate_amqp.cli.stuck",
+    "tasks": "resonate_amqp.cli.tasks",
     "tree": "resonate_amqp.cli.tree",
     "worker": "resonate_amqp.cli.worker",
 }

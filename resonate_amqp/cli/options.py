@@ -11,14 +11,16 @@ import click
 from click.core import ParameterSource
 
 from resonate_amqp.resonate import Resonate
+from resonate_amqp.resonate.failpoints import Mishap
 from resonate_amqp.settings import PREFIX, resolve
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp.telemetry.logs import log_to_stderr
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 ledger_url = click.option(
     "--ledger",
     "ledger_url",
     envvar=PREFIX + "LEDGER",
+    show_envvar=True,
     required=True,
     metavar="URL",
     help="The ledger's database: sqlite:///FILE, postgresql://…, env:NAME or file:PATH.",
@@ -27,6 +29,7 @@ _broker = click.option(
     "--broker",
     "broker_url",
     envvar=PREFIX + "URL",
+    show_envvar=True,
     required=True,
     metavar="URL",
     help="The broker: amqp://USER:PASSWORD@HOST/VHOST, several joined by ;, env:NAME, file:PATH.",
@@ -38,16 +41,21 @@ def broker(command: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(command)
     def checked(*args: Any, broker_url: str, **kwargs: Any) -> Any:
-        source = click.get_current_context().get_parameter_source("broker_url")
-        if source is ParameterSource.COMMANDLINE and _shows_password(broker_url):
-            click.echo(
-                "warning: the broker's password is visible in the list of processes; "
-                f"use {PREFIX}URL, env:NAME or file:PATH",
-                err=True,
-            )
+        warn_of_password(broker_url)
         return command(*args, broker_url=resolve(broker_url), **kwargs)
 
     return _broker(checked)
+
+
+def warn_of_password(broker_url: str | None) -> None:
+    """Say so when `--broker` was given a password as an argument."""
+    source = click.get_current_context().get_parameter_source("broker_url")
+    if source is ParameterSource.COMMANDLINE and _shows_password(broker_url or ""):
+        click.echo(
+            "warning: the broker's password is visible in the list of processes; "
+            f"use {PREFIX}URL, env:NAME or file:PATH",
+            err=True,
+        )
 
 
 def logs(command: Callable[..., Any]) -> Callable[..., Any]:
@@ -64,7 +72,7 @@ def logs(command: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(command)
     def logging(*args: Any, log_level: str, log_json: bool, **kwargs: Any) -> Any:
         try:
-            set_up(log_level, as_json=log_json)
+            log_to_stderr(log_level, as_json=log_json)
         except ValueError:
             raise click.UsageError(f"--log-level {log_level!r} is not a level") from None
         return command(*args, **kwargs)
@@ -72,9 +80,26 @@ def logs(command: Callable[..., Any]) -> Callable[..., Any]:
     return logging
 
 
+def failpoints(command: Callable[..., Any]) -> Callable[..., Any]:
+    """`--failpoint`, any number of times, as `mishaps`."""
+
+    @click.option(
+        "--failpoint",
+        "failpoints",
+        multiple=True,
+        metavar="NAME[@TIME]=FATE",
+        help="For tests: kill, pause or drop this process when it comes to a named place.",
+    )
+    @functools.wraps(command)
+    def armed(*args: Any, failpoints: tuple[str, ...], **kwargs: Any) -> Any:
+        return command(*args, mishaps=tuple(map(Mishap.read, failpoints)), **kwargs)
+
+    return armed
+
+
 def client(broker_url: str, timeout_s: float) -> Resonate:
     """A Resonate that only asks; `timeout_s` bounds every request."""
-    set_up("critical")
+    log_to_stderr("critical")
     return Resonate(broker_url, group="cli", request_timeout=timeout_s)
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import time
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from resonate_amqp.core.model import Promise
+from resonate_amqp.core.model import Promise, Task
 from resonate_amqp.errors import (
     BrokerError,
     Encoding,
@@ -20,8 +21,9 @@ from resonate_amqp.errors import (
     TimedOut,
     UsageError,
 )
+from resonate_amqp.operate.tree import lasting
 from resonate_amqp.wire.codec import decode
-from resonate_amqp.wire.records import write_promise
+from resonate_amqp.wire.records import write_promise, write_task
 
 OK, FAILED, USAGE, REJECTED, TIMEOUT, UNREACHABLE = 0, 1, 2, 3, 4, 69
 
@@ -62,24 +64,34 @@ def show_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def show_promise(promise: Promise, *, as_json: bool) -> None:
-    """The record; its values decoded, if they can be."""
+def show_promise(promise: Promise, task: Task | None, *, as_json: bool) -> None:
+    """The record; its values decoded, if they can be; and its task while it is pending."""
     if as_json:
-        show_json(write_promise(promise) | {"decoded": _decoded(promise)})
+        more = {"decoded": _decoded(promise), "task": write_task(task) if task else None}
+        show_json(write_promise(promise) | more)
         return
+    age = lasting(time.time_ns() // 1_000_000 - promise.created_at)
     rows = [
         ("id", promise.id),
-        ("state", promise.state.value),
+        ("state", promise.state.value + (f" for {age}" if promise.pending else "")),
         ("function", promise.param.headers.get("func", "")),
         ("target", promise.target),
+        ("task", _task(task)),
         ("value", json.dumps(_decoded(promise), ensure_ascii=False) if promise.value.data else ""),
-        ("created", _instant(promise.created_at)),
-        ("deadline", _instant(promise.timeout_at)),
-        ("settled", _instant(promise.settled_at) if promise.settled_at is not None else ""),
+        ("created", instant(promise.created_at)),
+        ("deadline", instant(promise.timeout_at)),
+        ("settled", instant(promise.settled_at) if promise.settled_at is not None else ""),
     ]
     for name, value in rows:
         if value:
             click.echo(f"{name:<10}{value}")
+
+
+def _task(task: Task | None) -> str:
+    if task is None:
+        return ""
+    held = f" by {task.pid}" if task.pid else ""
+    return f"{task.state.value}{held}{f': {task.reason}' if task.reason else ''}"
 
 
 def _decoded(promise: Promise) -> Any:
@@ -89,7 +101,8 @@ def _decoded(promise: Promise) -> Any:
         return None
 
 
-def _instant(milliseconds: int) -> str:
+def instant(milliseconds: int) -> str:
+    """An instant in UTC; the number itself where no calendar reaches."""
     try:
         at = datetime.fromtimestamp(milliseconds / 1000, UTC)
     except (ValueError, OverflowError, OSError):

@@ -76,7 +76,9 @@ def _show(
 ) -> None:
     resonate = client(broker_url, timeout_s)
     try:
-        show_promise(ask(resonate), as_json=as_json)
+        promise = ask(resonate)
+        task = resonate.promises.task(promise.id) if promise.pending else None
+        show_promise(promise, task, as_json=as_json)
     except Conflict as error:
         fail(str(error))
         sys.exit(FAILED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 
 import click
 
@@ -37,5 +38,5 @@ def tree(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> N
             ]
         )
         return
-    for line in render(root, nodes):
+    for line in render(root, nodes, time.time_ns() // 1_000_000):
         click.echo(line)

@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections import defaultdict
 
 from resonate_amqp.core.model import EXTERNAL, PARENT, SCOPE, Promise, PromiseState, Task
+from resonate_amqp.wire.address import group_of
 
 _MARKS = {PromiseState.PENDING: "🟡", PromiseState.RESOLVED: "🟢"}
 _REJECTED = "🔴"
 
 
-def render(root: str, tree: list[tuple[Promise, Task | None]]) -> list[str]:
-    """One line a promise: id, state, what it is; the bare id when nothing is recorded under it."""
+def render(root: str, tree: list[tuple[Promise, Task | None]], now: int | None = None) -> list[str]:
+    """One line a promise: id, state, what it is; the bare id when nothing is recorded under it.
+
+    With `now` (epoch ms) also who has what is not settled, and for how long it has been there.
+    """
     promises = {promise.id: (promise, task) for promise, task in tree}
     if root not in promises:
         return [root]
@@ -20,20 +24,35 @@ def render(root: str, tree: list[tuple[Promise, Task | None]]) -> list[str]:
         parent = promise.tags.get(PARENT, promise.id)
         if parent != promise.id:
             children[parent].append(promise.id)
-    lines = [describe(*promises[root])]
-    _add(lines, root, "", children, promises)
+    lines = [describe(*promises[root], now)]
+    _add(lines, root, "", children, promises, now)
     return lines
 
 
-def describe(promise: Promise, task: Task | None) -> str:
+def describe(promise: Promise, task: Task | None, now: int | None = None) -> str:
     """`ID MARK (rpc FUNC) …`, with what stands out: a task that is not where one expects it."""
     mark = _MARKS.get(promise.state, _REJECTED)
     parts = [promise.id, mark, _what(promise)]
     if promise.state not in _MARKS:
         parts.append(promise.value.headers.get("error") or promise.state.value)
     if promise.pending and task is not None:
-        parts.append(f"[{task.state}{f': {task.reason}' if task.reason else ''}]")
+        held = f" by {task.pid}" if now is not None and task.pid else ""
+        parts.append(f"[{task.state}{held}{f': {task.reason}' if task.reason else ''}]")
+    if promise.pending and now is not None:
+        where = [group_of(promise.target)] if promise.target else []
+        parts.append(", ".join([*where, lasting(now - promise.created_at)]))
     return " ".join(part for part in parts if part)
+
+
+def lasting(milliseconds: int) -> str:
+    """A duration in its two largest units: `4 s`, `3 min 20 s`, `2 d 1 h`."""
+    left = max(0, milliseconds // 1000)
+    parts: list[str] = []
+    for unit, seconds in (("d", 86_400), ("h", 3_600), ("min", 60), ("s", 1)):
+        count, left = divmod(left, seconds)
+        if count or (unit == "s" and not parts):
+            parts.append(f"{count} {unit}")
+    return " ".join(parts[:2])
 
 
 def _what(promise: Promise) -> str:
@@ -53,12 +72,13 @@ def _add(
     indent: str,
     children: dict[str, list[str]],
     promises: dict[str, tuple[Promise, Task | None]],
+    now: int | None,
 ) -> None:
     below = sorted(children[parent], key=_order)
     for number, child in enumerate(below):
         last = number == len(below) - 1
-        lines.append(f"{indent}{'└── ' if last else '├── '}{describe(*promises[child])}")
-        _add(lines, child, indent + ("    " if last else "│   "), children, promises)
+        lines.append(f"{indent}{'└── ' if last else '├── '}{describe(*promises[child], now)}")
+        _add(lines, child, indent + ("    " if last else "│   "), children, promises, now)
 
 
 def _order(promise_id: str) -> tuple[int, ...]:

@@ -7,18 +7,29 @@ anything is served.
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
+import logging
+import os
 import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
+from weakref import WeakSet
 
 from resonate_amqp.brokers.memory import MemoryBroker, MemoryConnection
 from resonate_amqp.core.effects import Limits
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ledgers.memory import MemoryLedger
-from resonate_amqp.ports import Broker, Ledger
-from resonate_amqp.resonate.machine import NoFailpoints, Pump, SystemClock, SystemRandom
+from resonate_amqp.ports import Broker, Clock, Failpoints, Ledger, Telemetry
+from resonate_amqp.resonate.machine import Drive, NoFailpoints, Pump, SystemClock, SystemRandom
+from resonate_amqp.resonate.node import Node
+from resonate_amqp.runtime.executor import ThreadExecutor
+from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.server.service import LedgerService
+from resonate_amqp.server.terms import Terms
+from resonate_amqp.settings import Settings
 from resonate_amqp.wire.address import any_queue
 
 ANY_PREFIX = any_queue("")
@@ -29,39 +40,77 @@ class Embedded:
 
     Raises UsageError when another process uses the same file, LedgerUnavailable or SchemaError
     when the database cannot be used. `serves_every_group` sends every anycast call to the queue
-    of that one group.
+    of that one group. `broker`, `clock`, `drive` and `failpoints` are what it is made of, where a
+    test wants its own; the same goes for a `ledger` that is not given as a url.
     """
 
     def __init__(
         self,
-        ledger: str | None = None,
+        ledger: str | Ledger | None = None,
         *,
         max_deliveries: int = 10,
         serves_every_group: str | None = None,
+        broker: MemoryBroker | None = None,
+        clock: Clock | None = None,
+        drive: Drive = Pump,
+        failpoints: Failpoints | None = None,
     ) -> None:
         self._lock: IO[str] | None = None
         self._closed = threading.Event()
+        self._process = os.getpid()
+        self._failpoints = failpoints or NoFailpoints()
         limits = Limits(max_deliveries=max_deliveries)
-        clock = SystemClock()
-        self._ledger: Ledger = self._open(ledger, limits) if ledger else MemoryLedger(limits)
+        clock = clock or SystemClock()
+        self._ledger = self._open(ledger, limits)
         self._ledger.promote(clock.now())
         self._ledger.restart(clock.now())
-        self._broker = MemoryBroker(reroute=_to(serves_every_group))
+        self._broker = broker or MemoryBroker(reroute=_to(serves_every_group))
         connection = self._broker.connect()
         self.service = LedgerService(
-            self._ledger, connection, clock, SystemRandom(), NoFailpoints(), queue_type="classic"
+            self._ledger,
+            connection,
+            clock,
+            SystemRandom(),
+            self._failpoints,
+            terms=Terms(queue_type="classic"),
         )
-        self._pump = Pump(connection, self.service, "resonate-ledger")
+        self._pump = drive(connection, self.service, "resonate-ledger", lambda _error: None)
+        _systems.add(self)
 
     def connect(self) -> MemoryConnection:
         """Access to the embedded broker, for one Resonate."""
+        if self._process != os.getpid():
+            raise UsageError(
+                f"the embedded system belongs to process {self._process}, which forked this one; "
+                "create another one here, or share a broker: url='amqp://…'"
+            )
         if self._closed.is_set():
             raise UsageError("the embedded system was closed; create another one")
         return self._broker.connect()
 
+    def join(
+        self,
+        registry: Registry,
+        settings: Settings,
+        dependencies: Mapping[str, Any],
+        telemetry: Telemetry,
+        on_failure: Callable[[], None],
+    ) -> Node:
+        """The part that one Resonate plays in this system."""
+        return Node(
+            self.connect(),
+            registry,
+            settings,
+            dependencies,
+            ThreadExecutor(settings.threads),
+            telemetry,
+            self._failpoints,
+            on_failure,
+        )
+
     def close(self) -> None:
         """Stop the ledger and unlock its database."""
-        if not self._closed.is_set():
+        if self._process == os.getpid() and not self._closed.is_set():
             self._closed.set()
             self._pump.stop()
             self._ledger.close()
@@ -74,7 +123,15 @@ class Embedded:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _open(self, url: str, limits: Limits) -> Ledger:
+    def _open(self, url: str | Ledger | None, limits: Limits) -> Ledger:
+        if not url:
+            return MemoryLedger(limits)
+        if not isinstance(url, str):
+            return url
+        with _quietly("alembic"):
+            return self._open_database(url, limits)
+
+    def _open_database(self, url: str, limits: Limits) -> Ledger:
         from resonate_amqp.ledgers import database, schema
         from resonate_amqp.ledgers.sql import SqlLedger
 
@@ -89,12 +146,42 @@ class Embedded:
                 self._lock.close()
             raise
 
+    def _forked(self) -> None:
+        """In a forked child: let go of what the parent holds, and touch none of it."""
+        if self._lock is not None:
+            self._lock.close()
+        # Closing a database of the parent is not safe, and may wait for a lock of its threads.
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(self._ledger))
+
+
+_systems: WeakSet[Embedded] = WeakSet()
+
+
+def _after_fork() -> None:
+    for system in list(_systems):
+        system._forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
+
 
 def open_broker(url: str, *, heartbeat_s: int, name: str) -> Broker:
     """RabbitMQ behind `url`; pika is loaded only when it is used."""
     from resonate_amqp.brokers.rabbitmq import RabbitBroker
 
     return RabbitBroker(url, heartbeat_s=heartbeat_s, name=name)
+
+
+@contextmanager
+def _quietly(logger: str) -> Iterator[None]:
+    """Have a library say less than it would tell the application about its own use of it."""
+    log = logging.getLogger(logger)
+    level = log.level
+    log.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        log.setLevel(level)
 
 
 def _locked(path: Path) -> IO[str]:

@@ -2,62 +2,50 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import dataclasses
+import itertools
 import logging
 import os
 import signal
 import threading
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
 from typing import Any, ParamSpec, TypeVar, overload
+from weakref import WeakSet
 
 from resonate_amqp import settings as settings_of
-from resonate_amqp.core.model import (
-    ORIGIN,
-    PARENT,
-    SCOPE,
-    TARGET,
-    Promise,
-    Task,
-    origin_of,
-)
-from resonate_amqp.core.requests import OriginGet, PromiseCreate, Request
+from resonate_amqp.core.model import Promise, Task, origin_of
+from resonate_amqp.core.requests import OriginGet, PromiseCreate
 from resonate_amqp.errors import ResonateError, UsageError
 from resonate_amqp.ports import Telemetry
+from resonate_amqp.resonate.call import CallOptions, Calls, Func
 from resonate_amqp.resonate.embedded import Embedded, open_broker
+from resonate_amqp.resonate.failpoints import Mishap, armed
 from resonate_amqp.resonate.functions import Function
-from resonate_amqp.resonate.machine import NoFailpoints, SystemRandom
-from resonate_amqp.resonate.node import Node, ttl_create
+from resonate_amqp.resonate.machine import SystemRandom
+from resonate_amqp.resonate.node import Node
 from resonate_amqp.resonate.promises import Promises
-from resonate_amqp.runtime.commands import Seconds, seconds_of
+from resonate_amqp.resonate.schedules import Scheduling
+from resonate_amqp.resonate.tasks import Tasks
+from resonate_amqp.resonate.transactions import Transactions
+from resonate_amqp.runtime.commands import Seconds
 from resonate_amqp.runtime.executor import ThreadExecutor
 from resonate_amqp.runtime.handle import Handle
-from resonate_amqp.runtime.registry import Registered, Registry, unknown
+from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.runtime.retry import RetryPolicy
 from resonate_amqp.telemetry.guarded import GuardedTelemetry
 from resonate_amqp.telemetry.logs import LogTelemetry
-from resonate_amqp.wire.address import canonical, check_id, check_name, check_root_id
-from resonate_amqp.wire.codec import encode_call
-from resonate_amqp.wire.tags import check_tags
+from resonate_amqp.wire.address import check_id, check_name
 
 log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+E = TypeVar("E", bound=Exception)
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class CallOptions:
-    """Options of calls from outside; `timeout` in seconds, `version` 0 for the latest."""
-
-    target: str | None = None
-    timeout: Seconds | None = None
-    tags: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    version: int = 0
-
-
-class Resonate:
+class Resonate(Transactions, Scheduling):
     """Durable functions of this process, and calls to those of others.
 
     With a `url` (`amqp://…`, several joined by `;`, `env:NAME`, `file:PATH`) the broker is
@@ -79,6 +67,7 @@ class Resonate:
         if system is not None and url:
             raise UsageError("give either url= or system=, not both")
         given = settings | {"url": "" if system is not None else url, "group": group, "pid": pid}
+        super().__init__()
         self.settings = settings_of.read(given)
         check_name("group", self.settings.group)
         if self.settings.pid:
@@ -88,12 +77,21 @@ class Resonate:
         self._telemetry = telemetry or LogTelemetry()
         self._registry = Registry()
         self._dependencies: dict[str, Any] = {}
+        self._mishaps: tuple[Mishap, ...] = ()
         self._lock = threading.Lock()
         self._node: tuple[int, Node] | None = None
         self._stopped = threading.Event()
         self._started = False
         self._options = CallOptions()
-        self.promises = Promises(self._joined, self.settings.timeout)
+        self._forked = False
+        _instances.add(self)
+        self.promises = Promises(self._joined, self._soon_joined, self.settings.timeout)
+        self.tasks = Tasks(self._joined)
+
+    @property
+    def registry(self) -> Registry:
+        """The functions registered here, by name and version."""
+        return self._registry
 
     @overload
     def register(
@@ -128,8 +126,8 @@ class Resonate:
     ) -> Any:
         """Make a function durable: a decorator, bare or with a name, version or retry policy.
 
-        A generator function is a workflow; any other, `async def` included, is a leaf. Raises
-        UsageError when the name and version are taken.
+        A generator function is a workflow, a plain one a leaf; an `async def` one is a leaf until
+        it awaits a command. Raises UsageError when the name and version are taken.
         """
         if func is None:
             return lambda given: self.register(
@@ -137,7 +135,16 @@ class Resonate:
             )
         raw = getattr(func, "durable_function", func)
         added = self._registry.register(raw, name=name, version=version, retry=retry_policy)
-        return Function(raw, self.run, self.rpc, added.name)
+        return Function(raw, self, added.name)
+
+    def register_error(self, kind: type[E], *, name: str | None = None) -> type[E]:
+        """Raise errors of this type as themselves where they are read; also a class decorator.
+
+        They are found by the name they are recorded under, `name` if it is not the type's own.
+        A type that cannot be made from the recorded arguments comes as RemoteError.
+        """
+        self._registry.register_error(kind, name)
+        return kind
 
     def options(
         self,
@@ -146,42 +153,36 @@ class Resonate:
         timeout: Seconds | None = None,
         tags: Mapping[str, str] | None = None,
         version: int | None = None,
+        returns: Any = None,
+        delay: Seconds | None = None,
+        strict: bool | None = None,
     ) -> Resonate:
         """The same instance with options for its next calls; given ones replace earlier ones."""
         view = _View(self)
-        now = self._options
-        view._options = CallOptions(
-            target=now.target if target is None else target,
-            timeout=now.timeout if timeout is None else timeout,
-            tags=now.tags if tags is None else tags,
-            version=now.version if version is None else version,
-        )
+        given = {"target": target, "timeout": timeout, "tags": tags, "version": version}
+        given |= {"returns": returns, "delay": delay, "strict": strict}
+        view._options = self._options.replaced(**given)
         return view
 
-    def rpc(
-        self, promise_id: str, func: str | Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Handle[Any]:
+    def rpc(self, promise_id: str, func: Func, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Call a function wherever its target is; recorded when this returns.
 
         The same id again is the same execution, running or finished. Raises UsageError for a
-        call that cannot be, BrokerError or LedgerError when the ledger did not answer.
+        call that cannot be (Conflict with `strict`), BrokerError or LedgerError when the ledger
+        did not answer.
         """
         node = self._joined()
-        create = self._create(node, promise_id, func, args, kwargs, self._options.target)
-        return self._call(node, create, create)
+        asked = self._calls.rpc(node, promise_id, func, args, kwargs)
+        return asked.handle(node, node.create_listening(*asked.listening))
 
-    def run(
-        self, promise_id: str, func: str | Callable[..., Any], *args: Any, **kwargs: Any
-    ) -> Handle[Any]:
+    def run(self, promise_id: str, func: Func, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Call a registered function in this process; the group finishes it if the process dies.
 
         Raises UnknownFunction when it is not registered here, otherwise as `rpc`.
         """
-        if self._found(func) is None:
-            raise unknown(_name(func), self._registry.names())
         node = self._joined()
-        create = self._create(node, promise_id, func, args, kwargs, self.settings.group)
-        return self._call(node, ttl_create(node.session, create), create)
+        asked = self._calls.run(node, promise_id, func, args, kwargs)
+        return asked.handle(node, node.create_listening(*asked.listening))
 
     begin_rpc = rpc
     begin_run = run
@@ -189,14 +190,28 @@ class Resonate:
     def get(self, promise_id: str) -> Handle[Any]:
         """The execution behind an id; raises UsageError when there is none."""
         node = self._joined()
-        promise = self.promises.get(promise_id)
-        settled = _unsettled()
-        if promise.pending:
-            node.listen(promise_id, settled)
-        else:
-            settled.set_result(promise)
-        left_ms = promise.timeout_at - node.session.now()
-        return Handle(promise_id, settled, left_ms, node.may_block)
+        return self._calls.get(node, self.promises.get(promise_id))
+
+    async def arpc(self, promise_id: str, func: Func, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """As `rpc`, for a running event loop, which it never blocks.
+
+        Canceling the task that awaits cancels nothing durable: the call may have been recorded,
+        and the same id finds it.
+        """
+        node = await self._soon_joined()
+        asked = self._calls.rpc(node, promise_id, func, args, kwargs)
+        return asked.handle(node, await node.soon_create_listening(*asked.listening))
+
+    async def arun(self, promise_id: str, func: Func, *args: Any, **kwargs: Any) -> Handle[Any]:
+        """As `run`, for a running event loop, which it never blocks."""
+        node = await self._soon_joined()
+        asked = self._calls.run(node, promise_id, func, args, kwargs)
+        return asked.handle(node, await node.soon_create_listening(*asked.listening))
+
+    async def aget(self, promise_id: str) -> Handle[Any]:
+        """As `get`, for a running event loop, which it never blocks."""
+        node = await self._soon_joined()
+        return self._calls.get(node, await self.promises.aget(promise_id))
 
     def tree(self, promise_id: str, limit: int = 1000) -> list[tuple[Promise, Task | None]]:
         """The promises of the tree an id belongs to, oldest first; empty when there is none."""
@@ -208,24 +223,30 @@ class Resonate:
         """Give every body of this process an object, by `ctx.get_dependency(name)`."""
         self._dependencies[name] = value
 
+    def arm(self, *mishaps: Mishap) -> None:
+        """Have this process killed, paused or cut off at named places; before it starts."""
+        self._mishaps += mishaps
+
     def start(self) -> None:
         """Take tasks of the own group. Returns at once; the process stays alive until `stop`."""
         with self._lock:
             first, self._started = not self._started, True
         self._joined().start()
+        self._declared.begin(self._joined())
         if first:
             threading.Thread(target=self._stopped.wait, name="resonate-alive").start()
 
-    def serve(self) -> None:
-        """Start, and block until SIGTERM or SIGINT; then stop gracefully.
+    def serve(self, *, until: threading.Event | None = None) -> None:
+        """Start, and block until SIGTERM or SIGINT, or until the event is set; stop gracefully.
 
         A second signal ends the process at once. Raises ResonateError when the worker's own
         loop failed.
         """
-        wanted = threading.Event()
+        wanted = until or threading.Event()
+        signals = itertools.count(1)
 
         def on_signal(number: int, _frame: object) -> None:
-            if wanted.is_set():
+            if next(signals) > 1:
                 os._exit(128 + number)
             wanted.set()
 
@@ -246,10 +267,20 @@ class Resonate:
         with self._lock:
             node, self._node = self._node, None
         atexit.unregister(self.stop)
+        self._stop_relays()
         if node is not None and node[0] == os.getpid():
             node[1].stop(self.settings.grace if self._started else 0.5)
         if self._own_system is not None:
             self._own_system.close()
+
+    def move(self, system: Embedded | None) -> None:
+        """Stop, and take part in another system from the next call on: for tests.
+
+        None: in the one that the settings name.
+        """
+        self.stop()
+        self._system, self._own_system = system, None
+        self._stopped, self._started = threading.Event(), False
 
     def __enter__(self) -> Resonate:
         self.start()
@@ -274,79 +305,72 @@ class Resonate:
 
     def _join(self) -> Node:
         settings = self.settings
-        if not settings.pid:
+        if self._forked or not settings.pid:
             settings = dataclasses.replace(settings, pid=SystemRandom().token())
         system = self._system
-        if settings.url:
-            name = f"resonate_amqp {settings.group} {settings.pid}"
-            broker: Any = open_broker(settings.url, heartbeat_s=settings.heartbeat, name=name)
-        else:
-            if system is None:
-                log.info(
-                    "no url: broker and ledger are embedded in this process, and calls of other "
-                    "processes do not reach it"
-                )
-                system = self._own_system = Embedded(
-                    settings.ledger or None,
-                    max_deliveries=settings.max_deliveries,
-                    serves_every_group=settings.group,
-                )
-            broker = system.connect()
+        if system is None and not settings.url:
+            log.info(
+                "no url: broker and ledger are embedded in this process, and calls of other "
+                "processes do not reach it"
+            )
+            system = self._own_system = Embedded(
+                settings.ledger or None,
+                max_deliveries=settings.max_deliveries,
+                serves_every_group=settings.group,
+            )
+        telemetry, failed = GuardedTelemetry(self._telemetry), self._stopped.set
+        if system is not None:
+            return system.join(self._registry, settings, self._dependencies, telemetry, failed)
+        name = f"resonate_amqp {settings.group} {settings.pid}"
+        broker = open_broker(settings.url, heartbeat_s=settings.heartbeat, name=name)
         return Node(
             broker,
             self._registry,
             settings,
             self._dependencies,
             ThreadExecutor(settings.threads),
-            GuardedTelemetry(self._telemetry),
-            NoFailpoints(),
-            self._stopped.set,
+            telemetry,
+            armed(self._mishaps, broker),
+            failed,
         )
 
-    def _call(self, node: Node, request: Request, create: PromiseCreate) -> Handle[Any]:
-        settled = _unsettled()
-        response = node.create_listening(request, create.id, settled)
-        timeout_at = (response.promise or create).timeout_at
-        left_ms = timeout_at - node.session.now()
-        return Handle(create.id, settled, left_ms, node.may_block)
+    async def _soon_joined(self) -> Node:
+        """As `_joined`; what takes time, opening a database, is done by another thread."""
+        if self._node is None or self._node[0] != os.getpid():
+            return await asyncio.to_thread(self._joined)
+        return self._joined()
 
-    def _create(
-        self,
-        node: Node,
-        promise_id: str,
-        func: str | Callable[..., Any],
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
-        target: str | None,
-    ) -> PromiseCreate:
-        check_root_id(promise_id)
-        check_id(promise_id)
-        options = self._options
-        found = self._found(func)
-        if target is None:
-            if found is None:
-                raise unknown(_name(func), self._registry.names())
-            target = self.settings.group
-        name = found.name if found else _name(func)
-        version = options.version or (found.version if found else 1)
-        seconds = self.settings.timeout if options.timeout is None else seconds_of(options.timeout)
-        own = {
-            ORIGIN: promise_id,
-            PARENT: promise_id,
-            SCOPE: "global",
-            TARGET: canonical(target),
-        }
-        return PromiseCreate(
-            id=promise_id,
-            timeout_at=node.session.now() + round(seconds * 1000),
-            param=encode_call(name, version, args, kwargs),
-            tags=check_tags(options.tags) | own,
-        )
+    @property
+    def _calls(self) -> Calls:
+        return Calls(self._registry, self.settings, self._options)
 
-    def _found(self, func: str | Callable[..., Any]) -> Registered | None:
-        if isinstance(func, str):
-            return self._registry.find(func, self._options.version)
-        return self._registry.of(func)
+    def _call_at(self, now: int, promise_id: str, func: Func, *given: Any) -> PromiseCreate:
+        return self._calls.create(now, promise_id, func, *given)
+
+    def _after_fork(self) -> None:
+        """In a forked child: its locks may be held for ever, and what it joined is the parent's."""
+        stopped = self._stopped.is_set()
+        self._lock, self._stopped = threading.Lock(), threading.Event()
+        if stopped:
+            self._stopped.set()
+        _inherited.append(self._node)
+        self._node = self._own_system = None
+        self._relays = []
+        self._started = False
+        self._forked = True
+
+
+_instances: WeakSet[Resonate] = WeakSet()
+_inherited: list[object] = []
+"""What a fork left behind; kept, because to finalize it could touch what the parent uses."""
+
+
+def _after_fork() -> None:
+    for instance in list(_instances):
+        instance._after_fork()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 class _View(Resonate):
@@ -359,8 +383,8 @@ class _View(Resonate):
     def start(self) -> None:
         self._original.start()
 
-    def serve(self) -> None:
-        self._original.serve()
+    def serve(self, *, until: threading.Event | None = None) -> None:
+        self._original.serve(until=until)
 
     def stop(self) -> None:
         self._original.stop()
@@ -368,13 +392,5 @@ class _View(Resonate):
     def _joined(self) -> Node:
         return self._original._joined()
 
-
-def _unsettled() -> Future[Promise]:
-    """A future that nobody who waits for it can cancel for the others."""
-    settled: Future[Promise] = Future()
-    settled.set_running_or_notify_cancel()
-    return settled
-
-
-def _name(func: str | Callable[..., Any]) -> str:
-    return func if isinstance(func, str) else getattr(func, "__name__", repr(func))
+    async def _soon_joined(self) -> Node:
+        return await self._original._soon_joined()

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from resonate_amqp.ports import Broker, Event
+from resonate_amqp.ports import Broker, Event, Failpoint
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,9 @@ class SystemRandom:
 class NoFailpoints:
     """Every place is passed; satisfies the port `Failpoints`."""
 
-    def reach(self, name: str) -> None:
+    armed = False
+
+    def reach(self, name: Failpoint) -> None:
         return
 
 
@@ -49,6 +51,25 @@ class Loop(Protocol):
     def turn(self, events: Sequence[Event]) -> None: ...
 
     def idle_ms(self) -> int: ...
+
+
+class Driven(Protocol):
+    """A loop that is being driven, by a thread of its own or by a test."""
+
+    @property
+    def running(self) -> bool: ...
+
+    def current(self) -> bool:
+        """Whether the caller runs on the thread that drives it."""
+        ...
+
+    def stop(self, timeout_s: float = 5.0) -> None:
+        """End the loop and close its broker."""
+        ...
+
+
+Drive = Callable[[Broker, Loop, str, Callable[[BaseException], None]], Driven]
+"""Drives a loop, under a name; `failed` is told whatever escapes it."""
 
 
 class Pump:

@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from functools import partial
 from typing import Any
 
 from resonate_amqp.core.model import Promise
 from resonate_amqp.core.requests import (
-    OriginGet,
     PromiseRegisterListener,
+    Query,
     Request,
     Response,
     TaskCreate,
 )
 from resonate_amqp.errors import LedgerError, ResonateError, Stopped, UsageError
-from resonate_amqp.ports import Broker, Executor, Failpoints, Telemetry
-from resonate_amqp.resonate.machine import Pump, SystemClock, SystemRandom
+from resonate_amqp.ports import Broker, Clock, Executor, Failpoints, Telemetry
+from resonate_amqp.resonate.conflicts import conflict
+from resonate_amqp.resonate.machine import Drive, Pump, SystemClock, SystemRandom
 from resonate_amqp.runtime.registry import Registry
-from resonate_amqp.runtime.session import Session
-from resonate_amqp.runtime.worker import TTL_LEASE_MS, Worker
+from resonate_amqp.runtime.session import TTL_LEASE_MS, Session
+from resonate_amqp.runtime.worker import Worker
 from resonate_amqp.settings import Settings
+from resonate_amqp.wire.address import shard_key
 from resonate_amqp.wire.envelope import Reply
 
 Settled = Future[Promise]
+Done = Callable[[Reply | ResonateError], None]
+Begin = Callable[[Done], None]
+"""Sends a request on the node's thread, and has what it is given told of the answer."""
 
 
 class Node:
@@ -41,6 +48,8 @@ class Node:
         telemetry: Telemetry,
         failpoints: Failpoints,
         on_failure: Callable[[], None] = lambda: None,
+        clock: Clock | None = None,
+        drive: Drive = Pump,
     ) -> None:
         self._on_failure = on_failure
         self._settings = settings
@@ -48,12 +57,17 @@ class Node:
         self._waiting: set[Future[Any]] = set()
         self._executor = executor
         self.session = Session(
-            broker, SystemClock(), SystemRandom(), group=settings.group, pid=settings.pid
+            broker,
+            clock or SystemClock(),
+            SystemRandom(),
+            group=settings.group,
+            pid=settings.pid,
+            ttl_ms=min(TTL_LEASE_MS, round(1000 * min(settings.lease, 2 * settings.refresh))),
         )
         self._worker = Worker(
             self.session, registry, executor, telemetry, failpoints, settings, dependencies
         )
-        self._pump = Pump(broker, self.session, f"resonate-{settings.group}", self._failed)
+        self._pump = drive(broker, self.session, f"resonate-{settings.group}", self._failed)
 
     @property
     def running(self) -> bool:
@@ -64,26 +78,62 @@ class Node:
         """Take tasks from the group's queue from now on."""
         self.session.post(self._worker.start)
 
-    def request(self, steps: Sequence[Request | OriginGet], about: str) -> Reply:
+    def request(self, steps: Sequence[Request | Query], about: str) -> Reply:
         """Send one group and wait for its answer.
 
         Raises BrokerError or LedgerError when none came within `request_timeout`.
         """
         return self._wait(lambda done: self._send(steps, about, done))
 
+    def request_each(self, query: Query) -> list[Reply]:
+        """Send a query to every ledger queue, one after another."""
+        replies = [self.request([query], "")]
+        for key in self.session.calls.keys_but(shard_key("")):
+            replies.append(self._wait(partial(self._send_to, key, query)))
+        return replies
+
+    async def soon_request(self, steps: Sequence[Request | Query], about: str) -> Reply:
+        """As `request`, for a running event loop."""
+        return await self._soon(lambda done: self._send(steps, about, done))
+
+    def ask(self, steps: Sequence[Request | Query], about: str) -> Future[Reply]:
+        """Send one group; its answer comes later, or BrokerError or LedgerError."""
+        return self._asked(lambda done: self._send(steps, about, done))
+
+    def insist(self, steps: Sequence[Request], about: str, answered: Done) -> None:
+        """Send one group until it is answered, which `answered` is told on the node's thread."""
+        self.session.post(lambda: self._insist(steps, about, answered))
+
+    def _insist(self, steps: Sequence[Request], about: str, answered: Done) -> None:
+        self.session.calls.send(steps, answered, about=about)
+
     def create_listening(self, request: Request, promise_id: str, settled: Settled) -> Response:
         """Send a create and register for its outcome in the same group."""
+        return self._wait(self._creating(request, promise_id, settled)).responses[0]
+
+    async def soon_create_listening(
+        self, request: Request, promise_id: str, settled: Settled
+    ) -> Response:
+        """As `create_listening`, for a running event loop."""
+        return (await self._soon(self._creating(request, promise_id, settled))).responses[0]
+
+    def _creating(self, request: Request, promise_id: str, settled: Settled) -> Begin:
         listener = PromiseRegisterListener(awaited=promise_id, address="")
 
-        def begin(done: Callable[[Reply | ResonateError], None]) -> None:
+        def begin(done: Done) -> None:
             def answered(reply: Reply | ResonateError) -> None:
-                if isinstance(reply, Reply):
-                    self._created(request, reply, promise_id, settled)
-                done(reply)
+                told = reply
+                try:
+                    if isinstance(reply, Reply):
+                        told = conflict(request, reply.responses[0]) or reply
+                        wanted = settled if told is reply else None
+                        self._created(request, reply, promise_id, wanted)
+                finally:
+                    done(told)
 
             self._send([request, listener], promise_id, answered)
 
-        return self._wait(begin).responses[0]
+        return begin
 
     def listen(self, promise_id: str, settled: Settled) -> None:
         """Settle the future when the promise is settled."""
@@ -106,18 +156,47 @@ class Node:
         self._executor.close()
         self._fail_waiting(Stopped("the instance was stopped while the call was under way"))
 
+    def abandon(self) -> None:
+        """Be gone, as a killed process is: nothing is parked, released or told."""
+        self._stopped.set()
+        self._pump.stop()
+        self._fail_waiting(Stopped("the process was killed"))
+
+    def may_block(self, settled: Settled | None = None, timeout: float | None = None) -> None:
+        """Called before waiting for `settled`; raises UsageError on the node's own thread.
+
+        That thread would wait for itself.
+        """
+        if self._pump.current():
+            raise UsageError(
+                "a workflow's body waited for an answer that its own thread brings; yield "
+                "ctx.rfc(…) or ctx.rfi(…) instead, or wait in a leaf: yield ctx.lfc(function)"
+            )
+
     def _send(
         self,
-        steps: Sequence[Request | OriginGet],
+        steps: Sequence[Request | Query],
         about: str,
-        done: Callable[[Reply | ResonateError], None],
+        done: Done,
+        key: str = "",
     ) -> None:
         timeout_ms = round(self._settings.request_timeout * 1000)
-        self.session.calls.send(steps, done, about=about, timeout_ms=timeout_ms)
+        self.session.calls.send(steps, done, about=about, key=key, timeout_ms=timeout_ms)
 
-    def _wait(self, begin: Callable[[Callable[[Reply | ResonateError], None]], None]) -> Reply:
+    def _send_to(self, key: str, query: Query, done: Done) -> None:
+        self._send([query], "", done, key)
+
+    def _wait(self, begin: Begin) -> Reply:
         self.may_block()
+        return _checked(self._answer(self._asked(begin)))
+
+    async def _soon(self, begin: Begin) -> Reply:
+        return _checked(await asyncio.wrap_future(self._asked(begin)))
+
+    def _asked(self, begin: Begin) -> Future[Reply]:
+        """Have a request sent; nobody who waits for its answer can cancel it."""
         future: Future[Reply] = Future()
+        future.set_running_or_notify_cancel()
         self._waiting.add(future)
         if self._stopped.is_set():
             self._waiting.discard(future)
@@ -131,22 +210,18 @@ class Node:
                 future.set_result(reply)
 
         self.session.post(lambda: begin(done))
-        reply = future.result()
-        refused = next((one for one in reply.responses if not one.ok), None)
-        if refused is not None and refused.status in (400, 422):
-            raise UsageError(refused.error)
-        if refused is not None and refused.status == 500:
-            raise LedgerError(refused.error)
-        return reply
+        return future
 
-    def _created(self, request: Request, reply: Reply, promise_id: str, settled: Settled) -> None:
-        """On the node's thread: run what was acquired, and keep the registration."""
+    def _created(
+        self, request: Request, reply: Reply, promise_id: str, settled: Settled | None
+    ) -> None:
+        """On the node's thread: run what was acquired, and keep the registration if wanted."""
         first = reply.responses[0]
         task, promise = first.task, first.promise
         ours = first.ok and task is not None and task.pid == self.session.pid
         if isinstance(request, TaskCreate) and ours and task and promise and promise.pending:
             self._worker.adopt(promise, task.version, request.holder, first)
-        if len(reply.responses) == 2 or first.status == 409:
+        if settled is not None and (len(reply.responses) == 2 or first.status == 409):
             self._listen(promise_id, settled, registered=len(reply.responses) == 2)
             for response in reply.responses:
                 if response.promise is not None:
@@ -166,13 +241,8 @@ class Node:
 
         self.session.listeners.add(promise_id, heard, registered=registered)
 
-    def may_block(self) -> None:
-        """Raise UsageError on the node's own thread, which would wait for itself."""
-        if self._pump.current():
-            raise UsageError(
-                "a workflow's body waited for an answer that its own thread brings; yield "
-                "ctx.rfc(…) or ctx.rfi(…) instead, or wait in a leaf: yield ctx.lfc(function)"
-            )
+    def _answer(self, asked: Future[Reply]) -> Reply:
+        return asked.result()
 
     def _failed(self, error: BaseException) -> None:
         self._stopped.set()
@@ -186,8 +256,17 @@ class Node:
                 future.set_exception(error)
 
 
+def _checked(reply: Reply) -> Reply:
+    refused = next((one for one in reply.responses if not one.ok), None)
+    if refused is not None and refused.status in (400, 422):
+        raise UsageError(refused.error)
+    if refused is not None and refused.status == 500:
+        raise LedgerError(refused.error)
+    return reply
+
+
 def ttl_create(session: Session, action: Any) -> TaskCreate:
     """A create that this process acquires at once, under a TTL lease."""
     return TaskCreate(
-        pid=session.pid, ttl=TTL_LEASE_MS, holder=session.random.token(), action=action
+        pid=session.pid, ttl=session.ttl_ms, holder=session.random.token(), action=action
     )

@@ -2,29 +2,47 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from resonate_amqp.core.model import EXTERNAL, ORIGIN, PARENT, Promise, PromiseState, Value
-from resonate_amqp.core.requests import PromiseCreate, PromiseGet, PromiseSettle
+from resonate_amqp.core.model import EXTERNAL, ORIGIN, PARENT, Promise, PromiseState, Task, Value
+from resonate_amqp.core.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskGet
 from resonate_amqp.errors import Conflict, UsageError
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.commands import Seconds, seconds_of
 from resonate_amqp.wire.address import check_id, check_root_id
 from resonate_amqp.wire.codec import encode, encode_error
+from resonate_amqp.wire.envelope import Reply
 from resonate_amqp.wire.tags import check_tags
 
 
 class Promises:
     """The promises of the ledger, by id. Every method waits for the ledger's answer."""
 
-    def __init__(self, node: Callable[[], Node], timeout_s: float) -> None:
+    def __init__(
+        self,
+        node: Callable[[], Node],
+        soon_node: Callable[[], Awaitable[Node]],
+        timeout_s: float,
+    ) -> None:
         self._node = node
+        self._soon_node = soon_node
         self._timeout_s = timeout_s
 
     def get(self, promise_id: str) -> Promise:
         """The promise's record; raises UsageError when there is none."""
         return self._one(PromiseGet(id=check_id(promise_id)))
+
+    def task(self, promise_id: str) -> Task | None:
+        """The task of a promise: who executes it; None when there is none."""
+        request = TaskGet(id=check_id(promise_id))
+        return self._node().request([request], request.id).responses[0].task
+
+    async def aget(self, promise_id: str) -> Promise:
+        """As `get`, for a running event loop, which it never blocks."""
+        request = PromiseGet(id=check_id(promise_id))
+        node = await self._soon_node()
+        return _promise(request, await node.soon_request([request], request.id))
 
     def create(
         self,
@@ -71,7 +89,11 @@ class Promises:
         return promise
 
     def _one(self, request: PromiseGet | PromiseCreate | PromiseSettle) -> Promise:
-        response = self._node().request([request], request.id).responses[0]
-        if response.promise is None:
-            raise UsageError(response.error or f"promise {request.id!r} does not exist")
-        return response.promise
+        return _promise(request, self._node().request([request], request.id))
+
+
+def _promise(request: PromiseGet | PromiseCreate | PromiseSettle, reply: Reply) -> Promise:
+    response = reply.responses[0]
+    if response.promise is None:
+        raise UsageError(response.error or f"promise {request.id!r} does not exist")
+    return response.promise

@@ -67,7 +67,7 @@ class JsonFormatter(logging.Formatter):
         return msgspec.json.encode(line).decode()
 
 
-def set_up(level: str = "info", *, as_json: bool = False) -> None:
+def log_to_stderr(level: str = "info", *, as_json: bool = False) -> None:
     """Send the package's logs to standard error; for programs, not for libraries."""
     handler = logging.StreamHandler(sys.stderr)
     formatter: logging.Formatter = logging.Formatter("%(asctime)s %(levelname)-7s %(message)s")

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import json
-import os
+import re
 import signal
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.cli.shell import Shell
 
 pytestmark = pytest.mark.processes
 
@@ -36,34 +36,6 @@ def asks(ctx):
     promise = yield ctx.promise()
     return (yield promise)
 """
-
-
-class Shell:
-    """Runs commands against one broker, in one folder."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        self.folder = folder
-        self.environment = os.environ | {
-            "RESONATE_AMQP_URL": url,
-            "RESONATE_AMQP_LEDGER": f"sqlite:///{folder / 'ledger.db'}",
-            "PYTHONPATH": str(folder),
-        }
-
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "resonate_amqp", *arguments]
-        return subprocess.Popen(
-            command,
-            env=self.environment,
-            cwd=self.folder,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    def run(self, *arguments: str, timeout: float = 30) -> subprocess.CompletedProcess[str]:
-        process = self.start(*arguments)
-        out, err = process.communicate(timeout=timeout)
-        return subprocess.CompletedProcess(arguments, process.returncode, out, err)
 
 
 @pytest.fixture
@@ -110,6 +82,61 @@ def test_call_promises_and_tree_show_and_settle(shell: Shell) -> None:
     assert "'ghost' does not exist" in missing.stderr
     assert shell.run("tree", "ghost").returncode == 1
     assert shell.run("call", "add", "--target", "poll://", "--id", "x").returncode == 2
+
+
+def test_what_is_not_settled_is_shown_with_group_holder_and_age(shell: Shell) -> None:
+    shell.run("call", "asks", "--target", "shop", "--id", "asks", "--timeout", "0.5")
+    task = json.loads(shell.run("promises", "get", "asks", "--json").stdout)["task"]
+    assert task["state"] == "acquired"
+    top, below = shell.run("tree", "asks").stdout.splitlines()
+    pid = task["pid"]
+    assert re.fullmatch(rf"asks 🟡 \(rpc asks\) \[acquired by {pid}\] shop, \d+ s", top)
+    assert re.fullmatch(r"└── asks:1 🟡 \(promise\) \d+ s", below)
+    shown = shell.run("promises", "get", "asks").stdout
+    assert re.search(r"^state +pending for \d+ s$", shown, re.MULTILINE)
+    assert re.search(rf"^task +acquired by {pid}$", shown, re.MULTILINE)
+    shell.run("promises", "resolve", "asks:1")
+    assert " for " not in shell.run("promises", "get", "asks:1").stdout
+
+
+def test_an_id_that_was_drawn_is_told_when_the_call_fails_or_takes_long(shell: Shell) -> None:
+    failed = shell.run("call", "fails", "--target", "shop")
+    assert failed.returncode == 3
+    late = shell.run("call", "asks", "--target", "shop", "--timeout", "0.2")
+    assert late.returncode == 4
+    ids = [
+        found[1]
+        for done in (failed, late)
+        if (found := re.search(r"^id: (call-[0-9a-f]{12})$", done.stderr, re.MULTILINE))
+    ]
+    assert [shell.run("promises", "get", one).returncode for one in ids] == [0, 0]
+    shell.run("promises", "resolve", f"{ids[1]}:1")
+    given = shell.run("call", "fails", "--target", "shop", "--id", "mine")
+    assert "id:" not in given.stderr
+
+
+def test_a_worker_says_at_its_start_whom_it_serves_with_what(shell: Shell) -> None:
+    shell.run("call", "add", "1", "--target", "shop")
+    worker = shell.start("worker", "run", "shop:resonate")
+    assert worker.stderr is not None
+    lines = iter(worker.stderr.readline, "")
+    said = next(line for line in lines if "is served by" in line)
+    assert re.search(r"group shop is served by [0-9a-f]{17}: add 1; asks 1; fails 1$", said)
+    worker.send_signal(signal.SIGTERM)
+    worker.communicate(timeout=15)
+
+
+def test_a_missing_url_names_the_variable_that_may_hold_it(tmp_path: Path) -> None:
+    shell = Shell("", tmp_path)
+    del shell.environment["RESONATE_AMQP_URL"], shell.environment["RESONATE_AMQP_LEDGER"]
+    for command, variable in (
+        (("promises", "get", "x"), "RESONATE_AMQP_URL"),
+        (("ledger", "migrate"), "RESONATE_AMQP_LEDGER"),
+        (("relay", "--broker", "amqp://x"), "RESONATE_AMQP_DATABASE"),
+    ):
+        done = shell.run(*command)
+        assert done.returncode == 2
+        assert variable in done.stderr
 
 
 def test_an_unreachable_broker_is_exit_69_and_names_url_and_remedy(tmp_path: Path) -> None:
@@ -164,6 +191,6 @@ def test_worker_run_names_what_it_cannot_find(tmp_path: Path) -> None:
 def test_help_is_there_for_every_command(tmp_path: Path) -> None:
     shell = Shell("", tmp_path)
     listed = shell.run("--help").stdout
-    for noun in ("call", "demo", "dev", "ledger", "promises", "tree", "worker"):
+    for noun in ("call", "demo", "dev", "ledger", "promises", "relay", "tree", "worker"):
         assert noun in listed
         assert shell.run(noun, "--help").returncode == 0

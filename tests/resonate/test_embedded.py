@@ -105,6 +105,20 @@ print(resonate.rpc("id", f).result(10))
     assert done.stderr == ""
 
 
+def test_an_embedded_database_says_nothing_of_its_migrations(tmp_path: Path) -> None:
+    code = f"""
+import logging
+logging.basicConfig(level=logging.INFO)
+from resonate_amqp import Embedded
+Embedded("sqlite:///{tmp_path / "app.db"}").close()
+logging.getLogger("alembic").info("of the application's own")
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = [line for line in done.stderr.splitlines() if "alembic" in line]
+    assert told == ["INFO:alembic:of the application's own"]
+
+
 def test_importing_the_package_loads_neither_sqlmodel_nor_kombu_nor_pika() -> None:
     code = """
 import sys, resonate_amqp

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Generator, Iterator
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from resonate_amqp import Context, Resonate
 from resonate_amqp.resonate.ledger import start_ledger
 from resonate_amqp.settings import read
+from tests.wire.kinds import Line
 
 WAIT_S = 20
 
@@ -52,6 +55,25 @@ def test_a_chain_of_services_answers_over_rabbitmq(url: str) -> None:
             "await-chain:1.1",
         ]
         gateway.stop()
+
+
+def test_a_typed_call_is_awaited_from_a_running_loop(url: str) -> None:
+    def double(_ctx: Context, line: Line) -> Line:
+        return Line(line.sku, line.price * 2, line.tags)
+
+    async def call(gateway: Resonate) -> list[Line]:
+        away = gateway.options(target="poll://any@shop")
+        lines = [Line(str(n), Decimal(n), frozenset({"a", "b"})) for n in range(10)]
+        handles = [await away.arpc(f"double-{line.sku}", double, line) for line in lines]
+        return [await handle for handle in handles]
+
+    with Resonate(url, group="shop", grace=1) as shop:
+        shop.register(double)
+        gateway = Resonate(url, group="gateway")
+        doubled = asyncio.run(asyncio.wait_for(call(gateway), WAIT_S))
+        gateway.stop()
+    assert [line.price for line in doubled] == [Decimal(2 * n) for n in range(10)]
+    assert {line.tags for line in doubled} == {frozenset({"a", "b"})}
 
 
 def test_a_unicast_call_reaches_the_one_process_it_names(url: str) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from resonate_amqp.dev.demo.lines import Lines
 from resonate_amqp.dev.demo.services import register
 from resonate_amqp.resonate import Resonate
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp.telemetry.logs import log_to_stderr
 
 GATE = "RESONATE_AMQP_DEMO_GATE"
 READY = "ready"
@@ -22,7 +22,7 @@ LONGEST_S = 30.0
 
 def main(letter: str) -> None:
     """Serve one of the nine services until SIGTERM; `letter` names it."""
-    set_up("critical")
+    log_to_stderr("critical")
     name = f"service-{letter}"
     lines = Lines(begins=True)
     resonate = Resonate(group=name, grace=1, telemetry=lines.of(name))

@@ -62,9 +62,12 @@ class Journal:
     def open_gate(self, name: str) -> None:
         self._gate(name).unlink()
 
+    def closed(self, name: str) -> bool:
+        return self._gate(name).exists()
+
     def pass_gate(self, name: str) -> None:
         """Wait while the gate is closed."""
-        while self._gate(name).exists():
+        while self.closed(name):
             time.sleep(0.01)
 
     def _gate(self, name: str) -> Path:

@@ -10,7 +10,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -108,25 +108,50 @@ class Process:
 
 
 class System:
-    """The processes of one scenario on one virtual host, with one SQLite file."""
+    """The processes of one scenario on one virtual host, with one database.
 
-    def __init__(self, url: str, folder: Path) -> None:
+    That is a SQLite file, unless `database` is the url of one with PostgreSQL.
+    """
+
+    def __init__(self, url: str, folder: Path, database: str = "") -> None:
         self.url = url
+        self.database = database or f"sqlite:///{folder / 'ledger.db'}"
         self.journal = Journal(folder)
         self._folder = folder
-        self._database = folder / "ledger.db"
         self._processes: list[Process] = []
         self._groups: set[str] = set()
 
-    def ledger(self, **settings: float) -> Process:
-        """Start a ledger service."""
-        return self._start("ledger", settings, "resonate_amqp", "ledger", "serve")
+    def ledger(self, *mishaps: str, **settings: float | str) -> Process:
+        """Start a ledger service, to which mishaps happen at its failpoints."""
+        command = ("resonate_amqp", "ledger", "serve", *_failpoints(mishaps))
+        return self._start("ledger", settings, *command)
 
-    def worker(self, letter: str, **settings: float) -> Process:
-        """Start a worker of service a, b, c or f."""
+    def worker(self, letter: str, *mishaps: str, **settings: float | str) -> Process:
+        """Start a worker of service a, b, c or f, to which mishaps happen at its failpoints.
+
+        `chain:b` is the service b of the module `chain`.
+        """
+        module, _, letter = letter.rpartition(":")
+        self._groups.add(f"service-{letter}")
+        where = f"tests.scenarios.{module or 'services'}:{letter}"
+        command = ("resonate_amqp", "worker", "run", where, *_failpoints(mishaps))
+        return self._start(letter, settings, *command)
+
+    def chain(self, letters: str, standby: str = "", /, **settings: float) -> Process:
+        """Start one process for several groups of the chain; those of `standby` wait at a gate."""
+        self._groups |= {f"service-{letter}" for letter in letters + standby}
+        return self._start("chain", settings, "tests.scenarios.chain", letters, standby)
+
+    def pool(self, letter: str, processes: int, **settings: float) -> Process:
+        """Start a supervisor with so many workers of service a, b, c or f."""
         self._groups.add(f"service-{letter}")
         where = f"tests.scenarios.services:{letter}"
-        return self._start(letter, settings, "resonate_amqp", "worker", "run", where)
+        command = ("resonate_amqp", "worker", "run", where, "--processes", str(processes))
+        return self._start(letter, settings, *command)
+
+    def program(self, module: str, *arguments: str, **settings: float) -> Process:
+        """Start `python -m MODULE ARGUMENTS` with the system's urls in its environment."""
+        return self._start(module.rpartition(".")[2], settings, module, *arguments)
 
     def workers(self, letters: str) -> list[Process]:
         return [self.worker(letter) for letter in letters]
@@ -160,9 +185,29 @@ class System:
 
     def query(self, statement: str) -> list[tuple[Any, ...]]:
         """Rows of the ledger's database; a ledger must be there to have made it."""
-        database = sqlite3.connect(f"file:{self._database}?mode=ro", uri=True, timeout=5)
+        if self.database.startswith("postgresql"):
+            import psycopg
+
+            with psycopg.connect(self.database) as server:
+                return server.execute(statement.encode()).fetchall()
+        path = self.database.removeprefix("sqlite:///")
+        database = sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=5)
         with contextlib.closing(database):
             return database.execute(statement).fetchall()
+
+    def run(self, *arguments: str) -> str:
+        """What a command of the command line prints; it must succeed."""
+        command = [sys.executable, "-m", "resonate_amqp", *arguments]
+        done = subprocess.run(
+            command, cwd=ROOT, env=self._environment({}), capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def stuck(self, older: float = 0.0) -> dict[str, tuple[str, str]]:
+        """By id, the state of what waits and what it waits for, as an operator sees it."""
+        found = json.loads(self.run("stuck", "--older", str(older), "--json"))
+        return {one["id"]: (one["state"], one["waits_for"]) for one in found}
 
     def task_state(self, promise_id: str) -> str:
         rows = self.query(f"SELECT state FROM tasks WHERE id = '{promise_id}'")
@@ -182,10 +227,11 @@ class System:
         """How many executes of a group lie in its queue and are held by nobody."""
         return int(self._declared(any_queue(group)).message_count)
 
-    def wait_for_ledger(self) -> None:
-        """Wait until a ledger takes requests."""
-        queue = ledger_queue(0)
-        wait_until("a ledger is there", lambda: self._consumers(queue) > 0, poll_s=ASK_BROKER_S)
+    def wait_for_ledger(self, count: int = 1, number: int = 0) -> None:
+        """Wait until so many ledgers stand by to take requests of a queue; one of them does."""
+        queue = ledger_queue(number)
+        what = f"{count} ledgers take {queue}"
+        wait_until(what, lambda: self._consumers(queue) >= count, poll_s=ASK_BROKER_S)
 
     def wait_for_consumers(self, group: str, count: int) -> None:
         """Wait until exactly so many workers of a group take its executes."""
@@ -222,18 +268,21 @@ class System:
         ]
         return "\n".join(f"--- {name}\n" + text[-6_000:] for name, text in texts)
 
-    def _start(self, name: str, settings: Mapping[str, float], *arguments: str) -> Process:
+    def _start(self, name: str, settings: Mapping[str, float | str], *arguments: str) -> Process:
+        numbered = f"{name}-{len(self._processes)}"
+        process = Process(numbered, self._folder, self._environment(settings), *arguments)
+        self._processes.append(process)
+        return process
+
+    def _environment(self, settings: Mapping[str, float | str]) -> dict[str, str]:
         inherited = {key: value for key, value in os.environ.items() if not key.startswith(PREFIX)}
         own = {PREFIX + key.upper(): str(value) for key, value in settings.items()}
         where = {
             PREFIX + "URL": self.url,
-            PREFIX + "LEDGER": f"sqlite:///{self._database}",
+            PREFIX + "LEDGER": self.database,
             FOLDER: str(self._folder),
         }
-        numbered = f"{name}-{len(self._processes)}"
-        process = Process(numbered, self._folder, inherited | where | own, *arguments)
-        self._processes.append(process)
-        return process
+        return inherited | where | own
 
     def _consumers(self, queue: str) -> int:
         try:
@@ -241,15 +290,20 @@ class System:
         except pika.exceptions.ChannelClosedByBroker:
             return 0
 
+    def _connection(self) -> Any:
+        return pika.BlockingConnection([pika.URLParameters(one) for one in self.url.split(";")])
+
     def _declared(self, queue: str) -> Any:
-        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(self.url))) as broker:
+        with contextlib.closing(self._connection()) as broker:
             return broker.channel().queue_declare(queue, passive=True).method
 
     def _messages(self) -> dict[str, list[bytes]]:
         """By queue, what lies in it while nobody consumes; a ledger's probe is no message."""
-        queues = [ledger_queue(0), DEAD_QUEUE, *map(any_queue, sorted(self._groups))]
+        numbers = [row[0] for row in self.query("SELECT DISTINCT queue FROM shards")]
+        ledgers = [ledger_queue(number) for number in numbers]
+        queues = [*ledgers, DEAD_QUEUE, *map(any_queue, sorted(self._groups))]
         found = {}
-        with contextlib.closing(pika.BlockingConnection(pika.URLParameters(self.url))) as broker:
+        with contextlib.closing(self._connection()) as broker:
             channel = broker.channel()
             for queue in queues:
                 bodies = []
@@ -257,3 +311,7 @@ class System:
                     bodies.append(got[2])
                 found[queue] = [body for body in bodies if body != PROBE]
         return {queue: bodies for queue, bodies in found.items() if bodies}
+
+
+def _failpoints(mishaps: Iterable[str]) -> list[str]:
+    return [f"--failpoint={mishap}" for mishap in mishaps]

@@ -15,8 +15,7 @@ import uuid
 from flask import Flask, jsonify, request
 from flask.typing import ResponseReturnValue
 
-from resonate_amqp import InvalidId, Resonate, UsageError
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp import InvalidId, Resonate, UsageError, log_to_stderr
 
 app = Flask(__name__)
 resonate = Resonate(url="env:RESONATE_AMQP_URL", group="gateway")
@@ -67,5 +66,5 @@ def ask_for_job(job: str) -> ResponseReturnValue:
 
 
 if __name__ == "__main__":
-    set_up()
+    log_to_stderr()
     app.run(port=int(os.environ.get("PORT", "5000")))

@@ -10,8 +10,7 @@ from __future__ import annotations
 import os
 import time
 
-from resonate_amqp import Context, Resonate
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp import Context, Resonate, log_to_stderr
 
 resonate = Resonate(url="env:RESONATE_AMQP_URL", group="service-c")
 
@@ -23,5 +22,5 @@ def baz(ctx: Context) -> int:
 
 
 if __name__ == "__main__":
-    set_up()
+    log_to_stderr()
     resonate.serve()

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import Any
 
-from resonate_amqp import Context, Resonate
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp import Context, Resonate, log_to_stderr
 
 resonate = Resonate(url="env:RESONATE_AMQP_URL", group="service-d")
 
@@ -21,5 +20,5 @@ def qux(ctx: Context, arg: int) -> Generator[Any, Any, None]:
 
 
 if __name__ == "__main__":
-    set_up()
+    log_to_stderr()
     resonate.serve()

@@ -5,8 +5,7 @@ python examples/service_e.py        (RESONATE_AMQP_URL names the broker)
 
 from __future__ import annotations
 
-from resonate_amqp import Context, Resonate
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp import Context, Resonate, log_to_stderr
 
 resonate = Resonate(url="env:RESONATE_AMQP_URL", group="service-e")
 
@@ -18,5 +17,5 @@ def quz(ctx: Context, arg: int) -> None:
 
 
 if __name__ == "__main__":
-    set_up()
+    log_to_stderr()
     resonate.serve()

@@ -5,8 +5,7 @@ python examples/service_h.py        (RESONATE_AMQP_URL names the broker)
 
 from __future__ import annotations
 
-from resonate_amqp import Context, Resonate
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp import Context, Resonate, log_to_stderr
 
 resonate = Resonate(url="env:RESONATE_AMQP_URL", group="service-h")
 
@@ -17,5 +16,5 @@ def rax(ctx: Context, arg: int) -> int:
 
 
 if __name__ == "__main__":
-    set_up()
+    log_to_stderr()
     resonate.serve()

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 
-from resonate_amqp import Context, Resonate
-from resonate_amqp.telemetry.logs import set_up
+from resonate_amqp import Context, Resonate, log_to_stderr
 
 resonate = Resonate(url="env:RESONATE_AMQP_URL", group="service-i")
 
@@ -20,5 +19,5 @@ async def dop(ctx: Context, arg: int) -> int:
 
 
 if __name__ == "__main__":
-    set_up()
+    log_to_stderr()
     resonate.serve()

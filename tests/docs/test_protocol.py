@@ -9,6 +9,7 @@ import pytest
 
 from resonate_amqp.core.effects import PRELOAD_BYTES, PRELOAD_MOST
 from resonate_amqp.core.requests import OriginGet, Request
+from resonate_amqp.core.timetable import ScheduleSearch
 from resonate_amqp.errors import Malformed
 from resonate_amqp.wire import address
 from resonate_amqp.wire.codec import decode_call
@@ -31,7 +32,7 @@ from resonate_amqp.wire.topology import ledger_objects, reply_queue, target_queu
 from tests.docs.markdown import ROOT, blocks, prose, sections, table
 
 PAGE = ROOT / "docs" / "reference" / "protocol.md"
-KINDS = sorted(one.kind for one in (*get_args(Request), OriginGet))
+KINDS = sorted(one.kind for one in (*get_args(Request), OriginGet, ScheduleSearch))
 STATUSES = [200, 300, 400, 404, 409, 422, 500]
 
 kinds = pytest.mark.parametrize("kind", KINDS)

@@ -1,0 +1,31 @@
+"""Runs the blocks of a page in order, as one program."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+from tests.docs.markdown import blocks
+
+
+def run_page(page: Path) -> tuple[dict[str, Any], int]:
+    """The names the page defines, and how many outputs it shows; each must be what it prints."""
+    names: dict[str, Any] = {"__name__": "page"}
+    printed, shown = "", 0
+    for block in blocks(page):
+        if block.language == "python":
+            assert printed == "", f"line {block.line}: the page does not show {printed!r}"
+            out = io.StringIO()
+            # A page's blocks have no `from __future__ import annotations`, as this file has.
+            code = compile(block.text, f"{page.name}:{block.line}", "exec", dont_inherit=True)
+            with contextlib.redirect_stdout(out):
+                exec(code, names)
+            printed = out.getvalue()
+        elif block.language == "text":
+            assert printed == block.text, f"line {block.line}"
+            printed = ""
+            shown += 1
+    assert printed == "", f"the page does not show {printed!r}"
+    return names, shown

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from resonate_amqp.runtime.context import Context
     from resonate_amqp.runtime.handle import Handle
     from resonate_amqp.runtime.retry import Constant, Exponential, Linear, Never
-from resonate_amqp.telemetry.logs import log_to_stderr
+    from resonate_amqp.telemetry.logs import log_to_stderr
 
 __version__ = "0.1.0"
 
@@ -62,7 +62,14 @@ __all__ = [
     "log_to_stderr",
 ]
 
-_HOMES = ("errors", "runtime.context", "runtime.handle", "runtime.retry", "resonate")
+_HOMES = (
+    "errors",
+    "runtime.context",
+    "runtime.handle",
+    "runtime.retry",
+    "telemetry.logs",
+    "resonate",
+)
 
 
 if not TYPE_CHECKING:

@@ -8,6 +8,7 @@ from typing import Any
 from resonate_amqp.core.effects import Overlay
 from resonate_amqp.core.model import (
     CLIENT_VERDICTS,
+    DEADLINE,
     DELAY,
     TIMER,
     Promise,
@@ -309,12 +310,17 @@ def _taken(existing: Promise) -> str:
 def _refuse_tags(promise: Promise) -> str:
     if promise.timer and promise.target:
         return f"promise {promise.id!r} cannot be a timer and have a target"
+    if promise.mirror and not _instant(promise.tags.get(DEADLINE, "")):
+        return f"promise {promise.id!r} is a mirror, which only the holder of its task may create"
     delay = promise.tags.get(DELAY)
     if delay is None:
         return ""
     if not promise.target:
         return f"promise {promise.id!r} has a delay but no target"
-    instant = delay.isascii() and delay.isdigit() and len(delay) <= LONGEST_INSTANT
-    if not instant or int(delay) >= promise.timeout_at:
+    if not _instant(delay) or int(delay) >= promise.timeout_at:
         return f"promise {promise.id!r}: delay {delay!r} is not an instant before its deadline"
     return ""
+
+
+def _instant(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= LONGEST_INSTANT

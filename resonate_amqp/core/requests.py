@@ -258,7 +258,8 @@ class OriginGet:
 class TaskSearch:
     """Tasks in `states`, state by state, longest in it first: a query, outside the machine.
 
-    `before` (epoch ms) leaves out pending tasks offered later and leases acquired later.
+    Pending tasks that are not offered yet are left out; `before` (epoch ms) leaves out those
+    offered later, and leases acquired later.
     """
 
     kind: ClassVar[str] = "task.search"

@@ -83,11 +83,27 @@ def fence(state: Overlay, request: TaskFence, now: int, group: str) -> Response:
     if refusal is not None:
         return refusal
     if isinstance(action, PromiseCreate):
+        named = action.tags.get(MIRROR, "")
+        if named and _awaits(state, named, task.id):
+            error = f"promise {named!r} waits for task {task.id!r}, which cannot wait for it"
+            return Response(status=400, error=error)
         response = promises.create(state, _bounded(state, action, task), now)
         if response.ok:
             _progress(state, task)
         return response
     return promises.settle(state, action, now, group)
+
+
+def _awaits(state: Overlay, promise_id: str, task_id: str) -> bool:
+    """Whether a promise is that of a task, or of whoever issued it and is not done before it."""
+    above: set[str] = set()
+    promise = state.promise(task_id)
+    while promise is not None and promise.id not in above:
+        if promise.id == promise_id:
+            return True
+        above.add(promise.id)
+        promise = None if promise.detached else state.promise(promise.branch)
+    return False
 
 
 def _bounded(state: Overlay, action: PromiseCreate, task: Task) -> PromiseCreate:

@@ -112,7 +112,12 @@ class MemoryLedger:
     def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
         found: list[tuple[Promise, Task | None]] = []
         for state in query.states:
-            dated = [(_since(task), task) for task in self.tasks.values() if task.state is state]
+            waits = state is not TaskState.PENDING
+            dated = [
+                (_since(task), task)
+                for task in self.tasks.values()
+                if task.state is state and (waits or task.offered)
+            ]
             within = [
                 (self.promises[task.id].created_at if since is None else since, task.id)
                 for since, task in dated

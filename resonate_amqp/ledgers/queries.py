@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, case, or_, select, update
+from sqlalchemy import bindparam, case, or_, select, text, update
 
 from resonate_amqp.core.model import TaskState
 from resonate_amqp.ledgers.records import PAIRS
@@ -20,6 +20,17 @@ from resonate_amqp.ledgers.tables import (
     shards,
     tasks,
 )
+
+# SQLite uses a partial index only where a query says the very words of its condition.
+_PENDING_PROMISES = text("promises.state = 'pending'")
+_WORDS = {
+    TaskState.PENDING: text("tasks.state = 'pending' AND tasks.offered"),
+    TaskState.ACQUIRED: text("tasks.state = 'acquired'"),
+    TaskState.SUSPENDED: text("tasks.state = 'suspended'"),
+    TaskState.HALTED: text("tasks.state = 'halted'"),
+    TaskState.FULFILLED: text("tasks.state = 'fulfilled'"),
+}
+_DELAYED = text("tasks.state = 'pending' AND NOT tasks.offered")
 
 _OWN = select(shards.c.shard).where(shards.c.queue == bindparam("of"))
 _OWN_PROMISES = promises.c.shard.in_(_OWN)
@@ -62,7 +73,7 @@ MIRRORS = PAIRS.join(mirrors, mirrors.c.id == promises.c.id).where(_OWN_PROMISES
 OWNERS = select(shards.c.queue).order_by(shards.c.shard)
 DUE_PROMISES = (
     PAIRS.where(
-        promises.c.state == "pending",
+        _PENDING_PROMISES,
         promises.c.external,
         promises.c.timeout_at < bindparam("horizon"),
         _OWN_PROMISES,
@@ -72,15 +83,14 @@ DUE_PROMISES = (
 )
 DUE_LEASES = (
     select(tasks)
-    .where(tasks.c.state == "acquired", tasks.c.expires_at < bindparam("horizon"), _OWN_TASKS)
+    .where(_WORDS[TaskState.ACQUIRED], tasks.c.expires_at < bindparam("horizon"), _OWN_TASKS)
     .order_by(tasks.c.expires_at)
     .limit(bindparam("most"))
 )
 DUE_RETRIES = (
     select(tasks)
     .where(
-        tasks.c.state == "pending",
-        ~tasks.c.offered,
+        _DELAYED,
         tasks.c.retry_at < bindparam("horizon"),
         _OWN_TASKS,
     )
@@ -92,9 +102,12 @@ TREE = (
     .order_by(promises.c.created_at, promises.c.id)
     .limit(bindparam("most"))
 )
+_TASKS = select(*PAIRS.selected_columns).select_from(
+    tasks.join(promises, promises.c.id == tasks.c.id)
+)
 SEARCHED = {
-    state: PAIRS.where(
-        tasks.c.state == state.value,
+    state: _TASKS.where(
+        _WORDS[state],
         _OWN_TASKS,
         *([] if since is None else [since < bindparam("before")]),
     )

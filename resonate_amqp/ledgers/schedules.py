@@ -21,7 +21,7 @@ _by_id = select(schedules).where(schedules.c.id == bindparam("named"))
 _in_order = select(schedules).where(_OWN).order_by(schedules.c.id).limit(bindparam("most"))
 
 # The very words of the partial index: SQLite uses it for no others.
-_due = (
+DUE = (
     select(schedules)
     .where(text("NOT paused"), schedules.c.next_at < bindparam("horizon"), _OWN)
     .order_by(schedules.c.next_at)
@@ -45,7 +45,7 @@ def timetable(connection: Connection, queue: int, limit: int) -> list[Schedule]:
 
 def due(connection: Connection, bound: Mapping[str, int]) -> list[Schedule]:
     """The schedules of the queue `of` with a tick before `horizon`, `most` at most."""
-    return [_of(row) for row in connection.execute(_due, bound).mappings()]
+    return [_of(row) for row in connection.execute(DUE, bound).mappings()]
 
 
 def store(connection: Connection, written: Mapping[str, Schedule | None]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, func, insert, select, update
+from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from resonate_amqp.core.model import SHARDS
@@ -36,10 +36,12 @@ def reshard(url: str, queues: int) -> tuple[int, ...]:
     connection = connect(url)
     try:
         with connection.begin():
+            # Locked first: a batch that commits meanwhile would be later than the time read here.
+            rows = connection.execute(select(ledger_queues).with_for_update()).all()
+            known = {row.queue for row in rows}
+            now = max(row.now for row in rows)
             before = _owners(connection)
             after = tuple(shard * queues // SHARDS for shard in range(SHARDS))
-            known = set(connection.execute(select(ledger_queues.c.queue)).scalars())
-            now = connection.execute(select(func.max(ledger_queues.c.now))).scalar_one()
             for queue in sorted(set(after) - known):
                 row = {"queue": queue, "generation": 0, "now": now}
                 connection.execute(insert(ledger_queues).values(row))

@@ -27,8 +27,6 @@ from resonate_amqp.core.model import (
 )
 from resonate_amqp.wire.address import group_of
 
-PENDING = text("state = 'pending'")
-
 # Everywhere the order of bytes, which is the order of Python's strings and of SQLite; PostgreSQL
 # would order as the database's language does, which ignores punctuation.
 TEXT = Text().with_variant(Text(collation="C"), "postgresql")
@@ -39,6 +37,11 @@ def _instant(*, nullable: bool = False, index: bool = False) -> Any:
         default=None if nullable else 0,
         sa_column=Column(BigInteger, nullable=nullable, index=index),
     )
+
+
+def _partial(name: str, column: str, where: str) -> Index:
+    """An index of the rows in one state: it is small, and a change of others costs nothing."""
+    return Index(name, column, postgresql_where=text(where), sqlite_where=text(where))
 
 
 class Base(SQLModel, registry=registry()):
@@ -69,15 +72,10 @@ class PromiseRow(Base, table=True):
     __table_args__ = (
         Index("ix_promises_origin", "origin", "created_at"),
         Index("ix_promises_branch", "branch", "created_at"),
-        Index("ix_promises_state", "state", "created_at"),
+        _partial("ix_promises_ended", "settled_at", "state <> 'pending'"),
+        _partial("ix_promises_pending", "created_at", "state = 'pending'"),
         Index("ix_promises_func", "func", "created_at"),
-        Index("ix_promises_settled_at", "settled_at"),
-        Index(
-            "ix_promises_due",
-            "timeout_at",
-            postgresql_where=PENDING,
-            sqlite_where=PENDING,
-        ),
+        _partial("ix_promises_due", "timeout_at", "state = 'pending'"),
     )
     id: str = Field(sa_column=Column(TEXT, primary_key=True))
     shard: int = Field(sa_column=Column(SmallInteger, nullable=False))
@@ -106,25 +104,12 @@ class TaskRow(Base, table=True):
 
     __tablename__ = "tasks"
     __table_args__ = (
-        Index("ix_tasks_state", "state", "acquired_at"),
-        Index(
-            "ix_tasks_retry",
-            "retry_at",
-            postgresql_where=text("state = 'pending' AND NOT offered"),
-            sqlite_where=text("state = 'pending' AND NOT offered"),
-        ),
-        Index(
-            "ix_tasks_offered",
-            "retry_at",
-            postgresql_where=text("state = 'pending' AND offered"),
-            sqlite_where=text("state = 'pending' AND offered"),
-        ),
-        Index(
-            "ix_tasks_lease",
-            "expires_at",
-            postgresql_where=text("state = 'acquired'"),
-            sqlite_where=text("state = 'acquired'"),
-        ),
+        _partial("ix_tasks_retry", "retry_at", "state = 'pending' AND NOT offered"),
+        _partial("ix_tasks_offered", "retry_at", "state = 'pending' AND offered"),
+        _partial("ix_tasks_lease", "expires_at", "state = 'acquired'"),
+        _partial("ix_tasks_acquired", "acquired_at", "state = 'acquired'"),
+        _partial("ix_tasks_suspended", "id", "state = 'suspended'"),
+        _partial("ix_tasks_halted", "id", "state = 'halted'"),
     )
     id: str = Field(sa_column=Column(TEXT, primary_key=True))
     shard: int = Field(sa_column=Column(SmallInteger, nullable=False))

@@ -58,9 +58,9 @@ def lasting(milliseconds: int) -> str:
 def _what(promise: Promise) -> str:
     if promise.timer:
         return "(sleep)"
-    if promise.tags.get(EXTERNAL) == "true":
-        return "(promise)"
     func = promise.param.headers.get("func", "")
+    if promise.tags.get(EXTERNAL) == "true" or (promise.mirror and not func):
+        return "(promise)"
     if not func:
         return ""
     return f"({'run' if promise.tags.get(SCOPE) == 'local' else 'rpc'} {func})"

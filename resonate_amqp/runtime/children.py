@@ -131,8 +131,9 @@ def create_of(
             tags |= check_tags(command.tags) | {SCOPE: "global", EXTERNAL: "true"}
             timeout_at = min(_deadline(family, command.timeout, now), parent_timeout_at)
         case Other():
+            # Not external: the ledger would create it, and cancel it with this task.
             param = EMPTY
-            tags |= {SCOPE: "global", EXTERNAL: "true"}
+            tags[SCOPE] = "global"
             timeout_at = parent_timeout_at
         case _:
             raise AssertionError(f"no such command: {command!r}")
@@ -180,7 +181,7 @@ def _described(one: Promise | PromiseCreate) -> str:
     mirrored = f" with the id {tags[MIRROR]!r}" if MIRROR in tags else ""
     if tags.get(TIMER) == "true":
         return "a sleep"
-    if tags.get(EXTERNAL) == "true":
+    if tags.get(EXTERNAL) == "true" or (mirrored and TARGET not in tags):
         return f"an external promise{mirrored}"
     func = one.param.headers.get("func", "?")
     if tags.get(SCOPE) == "local":

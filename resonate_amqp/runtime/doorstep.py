@@ -49,6 +49,11 @@ class Doorstep:
     def busy(self) -> bool:
         return bool(self._asked)
 
+    def deliveries(self) -> list[Delivery]:
+        """Everything that is here."""
+        asked = [one.arrived.delivery for one in self._asked.values()]
+        return [*asked, *(one.delivery for one in self._waiting), *self._kept]
+
     def ask(self, holder: str, arrived: Arrived, group: str) -> None:
         """The ledger was asked about this delivery, by that group."""
         self._asked[holder] = _Asked(arrived, group)

@@ -44,9 +44,9 @@ class Silence:
         self._clock = clock
         self._ledger = Outage(clock)
         self._open_since: int | None = None
-        self._asked: dict[str, tuple[int, Outage]] = {}
+        self._asked: dict[str, int] = {}
         self._consumed: set[str] = set()
-        self._refused: dict[str, Outage] = defaultdict(lambda: Outage(clock))
+        self._lacking: dict[str, Outage] = defaultdict(lambda: Outage(clock))
 
     def heard(self) -> None:
         """The ledger answered."""
@@ -57,20 +57,20 @@ class Silence:
     def asked(self, queue: str) -> None:
         """The broker was asked for a consumer; one that is there is not confirmed again."""
         if queue not in self._consumed:
-            self._asked.setdefault(queue, (self._clock.monotonic(), Outage(self._clock)))
+            self._asked.setdefault(queue, self._clock.monotonic())
 
     def consuming(self, queue: str) -> None:
         """The consumer is there."""
         self._consumed.add(queue)
-        _, outage = self._asked.pop(queue, (0, None))
-        outages = (outage, self._refused.pop(queue, None))
-        if any([one is not None and one.over() for one in outages]):
+        self._asked.pop(queue, None)
+        lacking = self._lacking.pop(queue, None)
+        if lacking is not None and lacking.over():
             log.info("%s is consumed now", queue)
 
     def refused(self, queue: str, reason: str) -> None:
         """The broker does not let us have the consumer."""
         self.ended(queue)
-        if self._refused[queue].tells():
+        if self._lacking[queue].tells():
             log.error("the broker refuses %s: %s", queue, reason)
 
     def ended(self, queue: str) -> None:
@@ -99,8 +99,8 @@ class Silence:
                 (now - self._open_since) // 1000,
                 reason,
             )
-        for queue, (since, outage) in self._asked.items():
-            if now - since >= PATIENCE_MS and outage.tells():
+        for queue, since in self._asked.items():
+            if now - since >= PATIENCE_MS and self._lacking[queue].tells():
                 log.warning(
                     "the broker has not confirmed a consumer of %s for %d s; check the queue: "
                     "a quorum queue needs a majority of its nodes",

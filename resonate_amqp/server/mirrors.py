@@ -39,7 +39,7 @@ from resonate_amqp.errors import LedgerError
 from resonate_amqp.ports import Broker, Random
 from resonate_amqp.wire.address import EXCHANGE, shard_key
 from resonate_amqp.wire.codec import encode_error
-from resonate_amqp.wire.envelope import Replies, encode_group, encode_requests
+from resonate_amqp.wire.envelope import Replies, encode_group, requests_of
 
 FIRST_WAIT_MS = 2_000
 LONGEST_WAIT_MS = 30_000
@@ -63,7 +63,7 @@ class Mirrors:
         self._random = random
         self._address = address
         self._open: dict[str, _Open] = {}
-        self._due: list[tuple[int, str]] = []
+        self._due: list[tuple[int, bool, str]] = []
         self._by_group: dict[str, str] = {}
         self._by_named: dict[str, set[str]] = defaultdict(set)
         self._outcomes: list[Mirrored] = []
@@ -98,7 +98,7 @@ class Mirrors:
         """Send what is due, one message for each destination."""
         bodies: dict[str, list[bytes]] = defaultdict(list)
         while self._due and self._due[0][0] <= clock:
-            due_at, mirror_id = heapq.heappop(self._due)
+            due_at, _, mirror_id = heapq.heappop(self._due)
             one = self._open.get(mirror_id)
             if one is None or one.due_at != due_at:
                 continue
@@ -141,8 +141,10 @@ class Mirrors:
             self._outcome(mirror_id, PromiseState.REJECTED, error)
 
     def _plan(self, mirror_id: str, due_at: int) -> None:
-        self._open[mirror_id].due_at = due_at
-        heapq.heappush(self._due, (due_at, mirror_id))
+        """To be asked then; what is created comes before what is only awaited, perhaps the same."""
+        one = self._open[mirror_id]
+        one.due_at = due_at
+        heapq.heappush(self._due, (due_at, not _created(one.promise), mirror_id))
 
     def _settled(self, promise: Promise) -> None:
         if not promise.pending:
@@ -183,14 +185,15 @@ class Mirrors:
         self._send(shard_key(promise_id), [encode_group(group)])
 
     def _send(self, key: str, groups: list[bytes]) -> None:
-        self._broker.publish(
-            key,
-            encode_requests(groups),
-            exchange=EXCHANGE,
-            persistent=True,
-            mandatory=True,
-            reply_to=self._address,
-        )
+        for body in requests_of(groups):
+            self._broker.publish(
+                key,
+                body,
+                exchange=EXCHANGE,
+                persistent=True,
+                mandatory=True,
+                reply_to=self._address,
+            )
 
 
 def _created(mirror: Promise) -> bool:

@@ -172,13 +172,14 @@ class Recorder:
         self._backstop.look(self._ledger, clock, self.time())
         self._mirrors.ask(clock)
         load = self._intake.take()
-        self._shards.pass_on(load)
+        passed_on = self._shards.pass_on(load)
         for replies in load.replies:
             self._mirrors.take(replies, clock)
         asked = [one for one in load.asked if one.group.query is None]
         timers = self._watch.take_due(self._ledger, self.time(), MOST_TIMERS)
         timers += self._backstop.take()
-        if asked or timers or self._urgent() or self._tidying_due(clock):
+        # Whoever passes on proves that it still may: two that err would do nothing else for ever.
+        if passed_on or asked or timers or self._urgent() or self._tidying_due(clock):
             loose = self._loose(timers)
             try:
                 self._answer(asked, self._apply(asked, loose))

@@ -8,6 +8,7 @@ from typing import Any
 
 from resonate_amqp.core.model import (
     EXTERNAL,
+    MIRROR,
     PARENT,
     SCOPE,
     TARGET,
@@ -188,7 +189,7 @@ def _unknown(_ctx: Context, *_args: Any, **_kwargs: Any) -> None:
 def _shown(one: Promise | PromiseCreate) -> str:
     if one.tags.get(TIMER) == "true":
         return "a sleep"
-    if one.tags.get(EXTERNAL) == "true":
+    if one.tags.get(EXTERNAL) == "true" or (MIRROR in one.tags and TARGET not in one.tags):
         return "an external promise"
     local = "local " if one.tags.get(SCOPE) == "local" else ""
     return f"a {local}call of {one.param.headers.get('func', '?')!r}"

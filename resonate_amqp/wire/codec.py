@@ -183,14 +183,22 @@ def _data(value: Any, path: str) -> str:
 
 
 def _plain_of(value: Any, path: str, shape: Shape | None) -> Any:
-    """The value itself when it is plain JSON, else what its shape makes of it."""
+    """The value itself when it is plain JSON, else what its shape makes of it.
+
+    A value that is neither is refused for the reason that names the place more exactly.
+    """
     try:
         _check(value, path, 0)
-    except Encoding:
+    except Encoding as no_json:
         if shape is None:
             raise
-        tree = shape.flatten(value, path)
-        _check(tree, path, 0)
+        try:
+            tree = shape.flatten(value, path)
+            _check(tree, path, 0)
+        except Encoding as misfit:
+            if len(no_json.path) > len(misfit.path):
+                raise no_json from None
+            raise
         return tree
     return value
 

@@ -7,7 +7,7 @@ replies message. All are JSON; `version` names the protocol.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
@@ -31,6 +31,7 @@ from resonate_amqp.wire.schedules import read_schedule, write_schedule
 
 MAX_MESSAGE_BYTES = 8 * 1024 * 1024
 MAX_REPLY_BYTES = MAX_MESSAGE_BYTES - 65_536
+REQUESTS_BYTES = 1024 * 1024
 MIRRORS = 1
 LEVEL = MIRRORS
 """What this ledger understands and an earlier one would take for something else.
@@ -95,6 +96,20 @@ def encode_requests(groups: Sequence[bytes]) -> bytes:
     """A requests message of groups encoded before."""
     head = b'{"kind":"requests","version":"' + PROTOCOL.encode() + b'","groups":['
     return head + b",".join(groups) + b"]}"
+
+
+def requests_of(groups: Sequence[bytes]) -> Iterator[bytes]:
+    """Requests messages of groups encoded before, in order, none much larger than it need be."""
+    together: list[bytes] = []
+    size = 0
+    for group in groups:
+        if together and size + len(group) > REQUESTS_BYTES:
+            yield encode_requests(together)
+            together, size = [], 0
+        together.append(group)
+        size += len(group)
+    if together:
+        yield encode_requests(together)
 
 
 def decode_requests(body: bytes) -> list[Group | BadGroup]:

@@ -290,8 +290,8 @@ def _search(fields: Fields) -> TaskSearch:
     named = fields.list("states")
     known = {state.value: state for state in TaskState}
     states = [known[name] for name in named if isinstance(name, str) and name in known]
-    if len(set(states)) != len(named):
-        reason = f"{named!r} are not different states of {', '.join(TaskState)}"
+    if not named or len(set(states)) != len(named):
+        reason = f"different ones of {', '.join(TaskState)} are expected"
         raise Malformed(fields.path("states"), reason)
     return TaskSearch(
         states=tuple(states),

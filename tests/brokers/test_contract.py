@@ -269,6 +269,19 @@ def test_looking_for_a_missing_queue_is_refused_and_creates_nothing(
     assert party.await_event(Unconfirmed).unroutable == "work"
 
 
+def test_a_queue_that_somebody_else_has_to_make_is_consumed_once_it_is_there(
+    party: Party,
+) -> None:
+    party.broker.consume(WORK, prefetch=1, passive=True)
+    assert party.await_event(Refused).queue == "work"
+    party.broker.publish("work", b"", mandatory=True)
+    assert party.await_event(Unconfirmed).unroutable == "work"
+    party.declare(WORK)
+    party.broker.consume(WORK, prefetch=1, passive=True)
+    party.publish("work", b"1")
+    assert party.bodies("work", 1) == [b"1"]
+
+
 def test_looking_goes_on_behind_what_is_missing(party: Party) -> None:
     party.declare(WORK)
     missing = Queue("missing")

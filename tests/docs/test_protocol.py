@@ -8,8 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from resonate_amqp.core.effects import PRELOAD_BYTES, PRELOAD_MOST
-from resonate_amqp.core.requests import OriginGet, Request
-from resonate_amqp.core.timetable import ScheduleSearch
+from resonate_amqp.core.requests import Query, Request
 from resonate_amqp.errors import Malformed
 from resonate_amqp.wire import address
 from resonate_amqp.wire.codec import decode_call
@@ -32,7 +31,7 @@ from resonate_amqp.wire.topology import ledger_objects, reply_queue, target_queu
 from tests.docs.markdown import ROOT, blocks, prose, sections, table
 
 PAGE = ROOT / "docs" / "reference" / "protocol.md"
-KINDS = sorted(one.kind for one in (*get_args(Request), OriginGet, ScheduleSearch))
+KINDS = sorted(one.kind for one in (*get_args(Request), *get_args(Query)))
 STATUSES = [200, 300, 400, 404, 409, 422, 500]
 
 kinds = pytest.mark.parametrize("kind", KINDS)

@@ -131,3 +131,10 @@ print([name for name in ('sqlmodel', 'sqlalchemy', 'kombu', 'pika') if name in s
 def test_url_and_system_exclude_each_other() -> None:
     with Embedded() as system, pytest.raises(UsageError, match="either"):
         Resonate("amqp://localhost", system=system)
+
+
+def test_a_given_topology_concerns_no_embedded_system() -> None:
+    """Nobody else could make its queues; the setting may be there for the programs beside it."""
+    with Resonate(topology="passive") as resonate:
+        resonate.register(double)
+        assert resonate.rpc("a", "double", 4).result(timeout=10) == 8

@@ -129,10 +129,10 @@ def test_an_orphan_is_adopted_when_its_worker_can_send_again() -> None:
     workshop.pass_time(100)
     hand.cut()
     connected = hand.connection.connected
-    hand.connection.connected = lambda: False  # type: ignore[method-assign]
+    hand.connection.connected = lambda: False  # type: ignore[method-assign]  # the wire
     workshop.pass_time(1_000)
     assert hand.unacked == 1
-    hand.connection.connected = connected  # type: ignore[method-assign]
+    hand.connection.connected = connected  # type: ignore[method-assign]  # the wire
     workshop.pass_time(3_000)
     hand.bench.end("r")
     workshop.rest()

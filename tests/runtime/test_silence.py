@@ -98,6 +98,30 @@ def test_a_consumer_that_is_never_confirmed_is_told_and_one_that_is_late_when_it
     assert caplog.messages[1:] == ["work is consumed now"]
 
 
+def test_a_consumer_that_is_asked_for_again_and_again_is_told_once_a_minute(
+    silence: Silence, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(4):
+        silence.asked("work")
+        look(silence, clock, 30, unanswered=0)
+        silence.ended("work")
+    assert len(caplog.messages) == 2
+    silence.consuming("work")
+    assert caplog.messages[2:] == ["work is consumed now"]
+
+
+def test_a_refusal_is_told_once_a_minute_and_when_it_is_over(
+    silence: Silence, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(13):
+        silence.asked("work")
+        silence.refused("work", "no such queue")
+        look(silence, clock, 5, unanswered=0)
+    assert caplog.messages == ["the broker refuses work: no such queue"] * 2
+    silence.consuming("work")
+    assert caplog.messages[2:] == ["work is consumed now"]
+
+
 def test_nothing_is_told_of_consumers_that_were_lost_or_given_up(
     silence: Silence, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -18,7 +18,6 @@ a = Resonate(group="service-a")
 @a.register
 def order(ctx: Context, number: int) -> Generator[Any, Any, list[Any]]:
     journal.began("order", ctx.id)
-    to = {"target": "poll://any@service-c", "id": f"order-{number}"}
-    made = yield ctx.rfc("work", number).options(**to)
+    made = yield ctx.rfc("work", number).options(target="service-c", id=f"order-{number}")
     said = yield ctx.get(f"approval-{number}")
     return [made, said]

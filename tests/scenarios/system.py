@@ -54,7 +54,12 @@ class Process:
     """A process of the scenario; what it prints is kept in files beside the journal."""
 
     def __init__(
-        self, name: str, folder: Path, environment: Mapping[str, str], *arguments: str
+        self,
+        name: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        *arguments: str,
+        root: Path = ROOT,
     ) -> None:
         self.name = name
         self._out = folder / f"{name}.out"
@@ -62,7 +67,7 @@ class Process:
         with self._out.open("wb") as out, self.log.open("wb") as log:
             self._process = subprocess.Popen(
                 [sys.executable, "-m", *arguments],
-                cwd=ROOT,
+                cwd=root,
                 env=environment,
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -110,8 +115,11 @@ class Process:
 class System:
     """The processes of one scenario on one virtual host, with one database.
 
-    That is a SQLite file, unless `database` is the url of one with PostgreSQL.
+    That is a SQLite file, unless `database` is the url of one with PostgreSQL. What is started
+    runs the code that is found in `root`.
     """
+
+    root = ROOT
 
     def __init__(self, url: str, folder: Path, database: str = "") -> None:
         self.url = url
@@ -199,7 +207,12 @@ class System:
         """What a command of the command line prints; it must succeed."""
         command = [sys.executable, "-m", "resonate_amqp", *arguments]
         done = subprocess.run(
-            command, cwd=ROOT, env=self._environment({}), capture_output=True, text=True, check=False
+            command,
+            cwd=ROOT,
+            env=self._environment({}),
+            capture_output=True,
+            text=True,
+            check=False,
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
@@ -270,7 +283,8 @@ class System:
 
     def _start(self, name: str, settings: Mapping[str, float | str], *arguments: str) -> Process:
         numbered = f"{name}-{len(self._processes)}"
-        process = Process(numbered, self._folder, self._environment(settings), *arguments)
+        environment = self._environment(settings)
+        process = Process(numbered, self._folder, environment, *arguments, root=self.root)
         self._processes.append(process)
         return process
 

@@ -105,9 +105,7 @@ def test_a_ledger_killed_between_a_mirror_and_the_promise_it_names_loses_neither
     wait_for_both(system)
     parent = kept_by(queue, "parent")
     number = next(
-        n
-        for n in range(1000)
-        if queue_of(f"order-{n}") == queue_of(f"approval-{n}") == 1 - queue
+        n for n in range(1000) if queue_of(f"order-{n}") == queue_of(f"approval-{n}") == 1 - queue
     )
     with Resonate(system.url, group="gateway") as resonate:
         resonate.promises.create(f"approval-{number}")

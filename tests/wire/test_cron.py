@@ -12,8 +12,10 @@ from resonate_amqp.errors import UsageError
 from resonate_amqp.wire.cron import LONGEST, check_cron, next_tick
 
 
-def at(*when: int) -> int:
-    return round(datetime(*when, tzinfo=UTC).timestamp() * 1000)  # type: ignore[misc,arg-type]  # numbers
+def at(year: int, month: int, day: int, *rest: int) -> int:
+    hour, minute, second = (*rest, 0, 0, 0)[:3]
+    when = datetime(year, month, day, hour, minute, second, tzinfo=UTC)
+    return round(when.timestamp() * 1000)
 
 
 @pytest.mark.parametrize(

@@ -195,7 +195,8 @@ class RabbitBroker:
 
     def _run_loop(self, timeout_ms: int) -> None:
         """Send what was written, and take in what has come or comes within the time."""
-        for link in self._links:
+        # Acknowledgements go last: what they let go of must have been sent before.
+        for link in reversed(self._links):
             link.uncork()
         timeout = self._loop.call_later(timeout_ms / 1000, _ignore)
         self._loop.poll()

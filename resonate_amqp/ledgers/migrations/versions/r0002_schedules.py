@@ -1,4 +1,4 @@
-"""Schedules, mirrors of promises of other trees, and an index of what was offered."""
+"""Schedules, mirrors of promises of other trees, and an index for each state that is asked for."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TEXT = sa.Text().with_variant(sa.Text(collation="C"), "postgresql")
 
 
 def upgrade() -> None:
-    """Create tables and index."""
+    """Create tables, and replace the indexes of states."""
     op.create_table(
         "schedules",
         sa.Column("id", TEXT, primary_key=True),
@@ -40,7 +40,21 @@ def upgrade() -> None:
         sa.Column("named", TEXT, nullable=False),
     )
     op.create_index("ix_mirrors_named", "mirrors", ["named"])
-    offered = sa.text("state = 'pending' AND offered")
-    op.create_index(
-        "ix_tasks_offered", "tasks", ["retry_at"], sqlite_where=offered, postgresql_where=offered
-    )
+    _indexes_by_state()
+
+
+def _indexes_by_state() -> None:
+    """SQLite prefers an index of every state to the small one that is meant."""
+    op.drop_index("ix_promises_state", "promises")
+    op.drop_index("ix_promises_settled_at", "promises")
+    op.drop_index("ix_tasks_state", "tasks")
+    for name, table, column, where in (
+        ("ix_promises_ended", "promises", "settled_at", "state <> 'pending'"),
+        ("ix_promises_pending", "promises", "created_at", "state = 'pending'"),
+        ("ix_tasks_offered", "tasks", "retry_at", "state = 'pending' AND offered"),
+        ("ix_tasks_acquired", "tasks", "acquired_at", "state = 'acquired'"),
+        ("ix_tasks_suspended", "tasks", "id", "state = 'suspended'"),
+        ("ix_tasks_halted", "tasks", "id", "state = 'halted'"),
+    ):
+        words = sa.text(where)
+        op.create_index(name, table, [column], sqlite_where=words, postgresql_where=words)

@@ -2,7 +2,8 @@
 
 PYTHON ?= python3
 SHELL := /bin/bash
-BIN := .venv/bin
+VENV = .venv
+BIN := $(VENV)/bin
 SOURCES := resonate_amqp tests $(wildcard examples)
 EVERYDAY := not (rabbitmq or postgres or processes or docker or chaos or benchmark)
 BROKER := (rabbitmq or postgres or processes) and not (smoke or docker or chaos or benchmark)
@@ -11,23 +12,24 @@ PIP := $(BIN)/python -m pip --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv install-dev system check test wheel chaos bench clean
+.PHONY: help demo venv install-dev system check everyday test wheel chaos bench clean
 
 help:
 	@echo 'make demo     a call that survives a crash, in this terminal'
 	@echo 'make check    format, lint, types, floors, everyday tests, one real broker (2 minutes)'
 	@echo 'make test     check, every test with real brokers and processes, the wheel (10 minutes)'
-	@echo 'make chaos    break things at random'
+	@echo 'make chaos    pauses, cuts, ack timeouts, the release before, luck (20 minutes)'
+	@echo 'make everyday the tests that need no server, with PYTHON=… and VENV=… of your choice'
 	@echo 'make bench    measure'
 	@echo 'make system   install rabbitmq-server and PostgreSQL for the tests, or say how'
 	@echo 'make clean    remove what the other targets made'
 
-demo: .venv/.package
+demo: $(VENV)/.package
 	@$(BIN)/resonate-amqp demo
 
 venv: $(BIN)/python
 
-install-dev: .venv/.dev
+install-dev: $(VENV)/.dev
 
 $(BIN)/python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
@@ -37,29 +39,32 @@ $(BIN)/python:
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 	  echo "$(PYTHON) has no venv. On Debian and Ubuntu: apt-get install python3-venv" >&2; \
 	  exit 1; }
-	@rm -rf .venv
-	@$(PYTHON) -m venv .venv
+	@rm -rf $(VENV)
+	@$(PYTHON) -m venv $(VENV)
 
-.venv/.package: pyproject.toml | $(BIN)/python
-	@echo 'Installing resonate-amqp into .venv (once).'
+$(VENV)/.package: pyproject.toml | $(BIN)/python
+	@echo 'Installing resonate-amqp into $(VENV) (once).'
 	@$(PIP) install --editable .
 	@touch $@
 
-.venv/.dev: pyproject.toml | $(BIN)/python
-	@echo 'Installing resonate-amqp and its development tools into .venv (once).'
+$(VENV)/.dev: pyproject.toml | $(BIN)/python
+	@echo 'Installing resonate-amqp and its development tools into $(VENV) (once).'
 	@$(PIP) install --editable '.[dev,postgres,examples]'
-	@touch $@ .venv/.package
+	@touch $@ $(VENV)/.package
 
 system:
 	@.ci/system
 
-check: system .venv/.dev
+check: system $(VENV)/.dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy $(SOURCES)
 	$(BIN)/lint-imports --no-logo
-	$(BIN)/python -m pytest -q -m "$(EVERYDAY)"
+	@$(MAKE) --no-print-directory everyday
 	$(BIN)/python -m pytest -q -m smoke
+
+everyday: $(VENV)/.dev
+	$(BIN)/python -m pytest -q -n auto -m "$(EVERYDAY)"
 
 test: check
 	$(BIN)/python -m pytest -q -m "$(BROKER)"
@@ -67,20 +72,20 @@ test: check
 	@listing=$$($(BIN)/python -m pytest --collect-only -q -m docker); \
 	  echo "Tests that need Docker (marked docker), not run: $$(grep -c "::" <<<"$$listing")"
 
-wheel: .venv/.dev
+wheel: $(VENV)/.dev
 	@rm -rf build/wheel build/empty
 	$(BIN)/python -m build --wheel --outdir build/wheel .
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip --quiet install build/wheel/*.whl
 	cd build/empty && bin/resonate-amqp demo
 
-chaos: system .venv/.dev
+chaos: system $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m chaos --timeout 0
 
-bench: system .venv/.dev
+bench: system $(VENV)/.dev
 	$(BIN)/python -m pytest -q -s -m benchmark --timeout 0
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
+	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache
 	rm -rf .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

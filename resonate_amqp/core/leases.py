@@ -125,7 +125,7 @@ def taken_over(state: Overlay, task: Task, promise: Promise, now: int) -> Task:
     """The task, pending again after its holder was lost; halted when that happens too often."""
     task = task.but(deliveries=task.deliveries + 1, last_holder="")
     if task.deliveries > state.limits.max_deliveries:
-        lost = f"lost {task.deliveries} times without progress; `task.continue` offers it again"
+        lost = f"lost {task.deliveries} times without progress; redrive it to offer it again"
         return halted(state, task, lost)
     return promises.pend(state, task, promise.target, now)
 

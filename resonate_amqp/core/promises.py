@@ -10,12 +10,14 @@ from resonate_amqp.core.model import (
     CLIENT_VERDICTS,
     DEADLINE,
     DELAY,
+    TARGET,
     TIMER,
     Promise,
     PromiseState,
     Task,
     TaskState,
     Value,
+    origin_of,
 )
 from resonate_amqp.core.requests import (
     PromiseCreate,
@@ -202,6 +204,9 @@ def _cancel_below(state: Overlay, branch: str, now: int, group: str) -> list[tup
             child = state.promise(child_id)
             if child is None or not child.pending or child.detached:
                 continue
+            # Anybody may name a branch; what is of another tree may be another ledger's.
+            if origin_of(child_id) != origin_of(branch):
+                continue
             verdict = PromiseState.REJECTED_CANCELED
             if child.timeout_at <= now:
                 outcome = _recorded(state, child.at(now))
@@ -315,7 +320,7 @@ def _refuse_tags(promise: Promise) -> str:
     delay = promise.tags.get(DELAY)
     if delay is None:
         return ""
-    if not promise.target:
+    if not promise.tags.get(TARGET):
         return f"promise {promise.id!r} has a delay but no target"
     if not _instant(delay) or int(delay) >= promise.timeout_at:
         return f"promise {promise.id!r}: delay {delay!r} is not an instant before its deadline"

@@ -259,13 +259,15 @@ class TaskSearch:
     """Tasks in `states`, state by state, longest in it first: a query, outside the machine.
 
     Pending tasks that are not offered yet are left out; `before` (epoch ms) leaves out those
-    offered later, and leases acquired later.
+    offered later, and leases acquired later. `after` leaves out what is earlier, for whoever
+    reads page by page; it does not travel.
     """
 
     kind: ClassVar[str] = "task.search"
     states: tuple[TaskState, ...]
     before: int
     limit: int = 1000
+    after: int = 0
 
 
 Query = OriginGet | TaskSearch | ScheduleSearch

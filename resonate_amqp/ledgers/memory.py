@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
-
 from resonate_amqp.core import machine
 from resonate_amqp.core.batch import Backlog, Batch, Execute, Outcome, Unblock
 from resonate_amqp.core.effects import Limits, Overlay
@@ -13,6 +11,9 @@ from resonate_amqp.core.requests import TaskSearch
 from resonate_amqp.core.timers import Timer, restarted, timers_of, timers_of_schedule
 from resonate_amqp.ledgers.outcome import outcome_of
 from resonate_amqp.wire import cron as cron_of
+
+SERIALS = 1 << 40
+"""How many outbox rows a generation may number."""
 
 
 class MemoryLedger:
@@ -26,7 +27,7 @@ class MemoryLedger:
         self.now = 0
         self.generation = 0
         self._limits = limits or Limits()
-        self._serials = itertools.count(1)
+        self._serials = iter(range(1, SERIALS))
         self._branches: dict[str, list[str]] = {}
 
     def promise(self, promise_id: str) -> Promise | None:
@@ -51,7 +52,8 @@ class MemoryLedger:
     def promote(self, clock: int) -> Backlog:
         self.generation += 1
         self.now = max(self.now, clock)
-        self._serials = itertools.count((self.generation << 40) + 1)
+        first = self.generation * SERIALS
+        self._serials = iter(range(first + 1, first + SERIALS))
         executes = [
             Execute(offer.serial, offer.target, self.promises[offer.task_id], offer.version, True)
             for offer in self.offers.values()
@@ -121,7 +123,7 @@ class MemoryLedger:
             within = [
                 (self.promises[task.id].created_at if since is None else since, task.id)
                 for since, task in dated
-                if since is None or since < query.before
+                if since is None or query.after <= since < query.before
             ]
             found.extend(
                 seen(self.promises[task_id], self.tasks[task_id], self.now)

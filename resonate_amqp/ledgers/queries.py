@@ -109,7 +109,7 @@ SEARCHED = {
     state: _TASKS.where(
         _WORDS[state],
         _OWN_TASKS,
-        *([] if since is None else [since < bindparam("before")]),
+        *([] if since is None else [since < bindparam("before"), since >= bindparam("after")]),
     )
     .order_by(promises.c.created_at if since is None else since, promises.c.id)
     .limit(bindparam("most"))

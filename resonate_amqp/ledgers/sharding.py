@@ -25,6 +25,23 @@ def owners(url: str) -> tuple[int, ...]:
         connection.engine.dispose()
 
 
+def queues(url: str) -> tuple[int, ...]:
+    """Every ledger queue there has been: one that keeps nothing any more may hold messages, and
+    be bound for shards it kept, until a ledger serves it again.
+
+    Raises LedgerUnavailable.
+    """
+    connection = connect(url)
+    try:
+        with connection.begin():
+            return tuple(connection.execute(select(ledger_queues.c.queue)).scalars())
+    except SQLAlchemyError as error:
+        raise unavailable(url, error) from error
+    finally:
+        connection.close()
+        connection.engine.dispose()
+
+
 def reshard(url: str, queues: int) -> tuple[int, ...]:
     """Divide the shards among this many queues, in blocks; answers who keeps what.
 

@@ -139,6 +139,7 @@ class SqlLedger:
 
     def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
         bound = {"before": query.before, "most": query.limit, "of": self._queue}
+        bound["after"] = query.after
         found: list[tuple[Promise, Task | None]] = []
         with self._transaction(begin="BEGIN") as connection:
             for state in query.states:

@@ -320,6 +320,7 @@ class Resonate(Transactions, Scheduling):
             )
         telemetry, failed = GuardedTelemetry(self._telemetry), self._stopped.set
         if system is not None:
+            settings = dataclasses.replace(settings, topology="declare")
             return system.join(self._registry, settings, self._dependencies, telemetry, failed)
         name = f"resonate_amqp {settings.group} {settings.pid}"
         broker = open_broker(settings.url, heartbeat_s=settings.heartbeat, name=name)

@@ -36,6 +36,7 @@ class RunningLedger:
         self._lock = threading.Lock()
         self._served: dict[int, _Served] = {}
         self._stopped = False
+        self._known = sharding.queues(settings.ledger)
         self._serve_all(sharding.owners(settings.ledger))
 
     @property
@@ -52,9 +53,9 @@ class RunningLedger:
             served.ledger.close()
 
     def _serve_all(self, owners: tuple[int, ...]) -> None:
-        """Serve every queue that keeps something; a promotion may have found new ones."""
+        """Serve every queue that keeps something, or did; a promotion may have found new ones."""
         with self._lock:
-            for queue in sorted(set(owners) - self._served.keys()):
+            for queue in sorted({*owners, *self._known} - self._served.keys()):
                 if not self._stopped:
                     self._served[queue] = self._serve(queue, owners)
 

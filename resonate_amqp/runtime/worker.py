@@ -12,7 +12,7 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from resonate_amqp.core.model import Promise, PromiseState
+from resonate_amqp.core.model import Promise, PromiseState, TaskState
 from resonate_amqp.core.requests import (
     PromiseSettle,
     Request,
@@ -35,6 +35,7 @@ from resonate_amqp.runtime.body import Body
 from resonate_amqp.runtime.children import Family
 from resonate_amqp.runtime.deadletters import DeadLetters
 from resonate_amqp.runtime.doorstep import Arrived, Doorstep
+from resonate_amqp.runtime.early import Early
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.held import Held
 from resonate_amqp.runtime.leaves import Leaves
@@ -53,8 +54,6 @@ log = logging.getLogger(__name__)
 
 UNKNOWN_FIRST_MS = 1_000
 UNKNOWN_LONGEST_MS = 60_000
-EARLY_WITHIN_MS = 1_000
-KNOCK_MS = 50
 
 
 class Worker:
@@ -81,6 +80,7 @@ class Worker:
         self._started: dict[str, int] = {}
         self._touched: dict[str, Body] = {}
         self._doorstep = Doorstep(session)
+        self._early = Early(session, registry)
         self._orphans = Orphans(session)
         self._dead = DeadLetters(session)
         self._refresh = Refresh(session, self._bodies, settings.refresh)
@@ -178,6 +178,9 @@ class Worker:
         except Malformed as error:
             self._dead.add(delivery, str(error))
             return
+        if self._early.under_way(message.promise.id):
+            self._doorstep.keep(message.promise.id, delivery)
+            return
         holder = self._session.random.token()
         step = TaskAcquire(
             id=message.promise.id,
@@ -189,34 +192,18 @@ class Worker:
             redelivered=delivery.redelivered,
             redeliveries=delivery.redeliveries,
         )
-        if self._may_start_early(message, delivery):
+        if self._early.allows(message, delivery):
             version = message.version + 1
             held = Held(message.promise, version, holder, delivery, arrived.at, step)
             body = self._run(held, (), complete=True)
             if body is not None:
-                self._session.later(KNOCK_MS, body.knock)
+                self._early.add(body)
             return
         group = self._session.calls.send(
             [step], lambda reply: self._acquired(message, holder, reply), about=message.promise.id
         )
         self._doorstep.ask(holder, arrived, group)
         self._parking.arm()
-
-    def _may_start_early(self, message: ExecuteMessage, delivery: Delivery) -> bool:
-        """Whether nobody else can have started this task: a first offer, first delivered, fresh.
-
-        Its age is told by the ledger's clock, so before a first reply nothing starts early.
-        """
-        fresh = self._session.synchronised and (self._session.now() - message.now < EARLY_WITHIN_MS)
-        again = delivery.redelivered or message.repeat or message.version > 0
-        return fresh and not again and self._runnable(message.promise)
-
-    def _runnable(self, promise: Promise) -> bool:
-        try:
-            call = decode_call(promise.param)
-        except Encoding:
-            return False
-        return self._registry.find(call.func, call.version) is not None
 
     def _acquired(self, message: ExecuteMessage, holder: str, reply: Reply | ResonateError) -> None:
         arrived = self._doorstep.answered(holder)
@@ -225,7 +212,8 @@ class Worker:
         delivery = arrived.delivery
         response = reply.responses[0]
         self._failpoints.reach(Failpoint.ACQUIRE_ANSWERED)
-        if response.ok and response.task is not None:
+        # Not acquired: it was, and has ended before this copy of the answer was asked for.
+        if response.task is not None and response.ok and response.task.state is TaskState.ACQUIRED:
             self._doorstep.begun(message.promise.id)
             version = response.task.version
             held = Held(message.promise, version, holder, delivery, arrived.at)
@@ -350,6 +338,7 @@ class Worker:
 
     def _ended(self, body: Body, ending: Ending) -> None:
         """A body has left: its outcome is recorded or void, so its delivery can go."""
+        self._early.ended(body)
         started = self._started.pop(body.held.holder)
         duration_ms = self._session.clock.monotonic() - started
         self._telemetry.finished(body.id, body.function, ending.value, duration_ms)
@@ -395,4 +384,5 @@ class Worker:
             self._moved -= 1
             self._limit()
         self._orphans.add(body)
+        self._early.ended(body)
         self._parking.arm()

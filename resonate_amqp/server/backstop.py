@@ -39,12 +39,16 @@ class Backstop:
         self._suspects: dict[str, list[tuple[str, int]]] = {}
         self._taken: dict[str, int] = {}
         self._timers: list[Timer] = []
+        self._overdue: set[str] = set()
+        self._after = 0
 
     def clear(self) -> None:
         """Another ledger is responsible."""
         for known in (self._waits_ms, self._again_at, self._suspects, self._taken):
             known.clear()
         self._timers.clear()
+        self._overdue.clear()
+        self._after = 0
 
     def taken(self, taken: Mapping[str, int]) -> None:
         """Executes have come out of these targets' queues, the youngest offered then."""
@@ -61,19 +65,34 @@ class Backstop:
         if clock < self._due_at:
             return
         self._due_at = clock + self._every_ms
-        query = TaskSearch(states=(TaskState.PENDING,), before=now - self._after_ms, limit=MOST)
+        before = now - self._after_ms
+        pending = (TaskState.PENDING,)
+        query = TaskSearch(states=pending, before=before, limit=MOST, after=self._after)
+        found = ledger.search(query)
         suspects: dict[str, list[tuple[str, int]]] = defaultdict(list)
-        overdue: set[str] = set()
-        for promise, task in ledger.search(query):
-            if task is None or not (promise.pending and task.offered) or task.retry_at is None:
+        offered_at = 0
+        for promise, task in found:
+            if task is None or task.retry_at is None:
                 continue
-            overdue.add(task.id)
+            offered_at = task.retry_at
+            if not (promise.pending and task.offered):
+                continue
+            self._overdue.add(task.id)
             if self._again_at.get(task.id, 0) <= now:
                 suspects[queue_of(promise.target)].append((task.id, task.retry_at))
-        self._forget_all_but(overdue)
+        self._turn_page(offered_at if len(found) == MOST else None)
         self._suspects = suspects
         for queue in suspects:
             self._broker.inspect(queue)
+
+    def _turn_page(self, last: int | None) -> None:
+        """Go on behind the last one next time, so that many that wait never hide the others."""
+        if last is not None:
+            self._after = last if last > self._after else self._after + 1
+            return
+        self._forget_all_but(self._overdue)
+        self._overdue.clear()
+        self._after = 0
 
     def inspected(self, queue: str, messages: int | None, now: int) -> None:
         """Offer again what cannot be in the queue any more; `messages` None: it is missing."""

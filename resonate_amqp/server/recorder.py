@@ -37,6 +37,7 @@ from resonate_amqp.server.terms import Terms
 from resonate_amqp.server.watch import Watch
 from resonate_amqp.server.windows import committed
 from resonate_amqp.wire.envelope import (
+    Replies,
     encode_bad_reply,
     encode_reply,
     encode_timetable,
@@ -174,7 +175,7 @@ class Recorder:
         load = self._intake.take()
         passed_on = self._shards.pass_on(load)
         for replies in load.replies:
-            self._mirrors.take(replies, clock)
+            self._hear(replies, clock)
         asked = [one for one in load.asked if one.group.query is None]
         timers = self._watch.take_due(self._ledger, self.time(), MOST_TIMERS)
         timers += self._backstop.take()
@@ -190,6 +191,13 @@ class Recorder:
                 self._one_by_one(load, asked, loose)
         self._answer_queries(load)
         self._finish(load)
+
+    def _hear(self, replies: Replies, clock: int) -> None:
+        """Anybody can write to this queue: an answer that makes no sense must not stop it."""
+        try:
+            self._mirrors.take(replies, clock)
+        except Exception:
+            log.exception("answers that cannot be used were dropped")
 
     def _owners(self) -> tuple[int, ...]:
         """What clients need to know of the shards: nothing while there is one queue."""

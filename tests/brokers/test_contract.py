@@ -354,9 +354,15 @@ def test_wake_ends_a_poll_from_another_thread(party: Party) -> None:
     party.barrier()
     party.poll(0)
     began = time.monotonic()
-    thread = threading.Timer(0.05, party.broker.wake)
+    waking = threading.Event()
+
+    def wake() -> None:
+        waking.set()
+        party.broker.wake()
+
+    thread = threading.Timer(0.05, wake)
     thread.start()
-    while time.monotonic() < began + 0.04 or thread.is_alive():
+    while not waking.is_set():
         party.broker.poll(5_000)
     assert time.monotonic() < began + 2
     thread.join()

@@ -16,7 +16,7 @@ import pytest
 
 from resonate_amqp.dev.broker import PrivateBroker
 from resonate_amqp.resonate.failpoints import Fate
-from resonate_amqp.runtime.worker import EARLY_WITHIN_MS
+from resonate_amqp.runtime.early import WITHIN_MS
 from tests.chaos.cutting import close_consuming, stands_still
 from tests.scenarios.system import WAIT_S, System, wait_until
 from tests.scenarios.windows import (
@@ -30,7 +30,7 @@ from tests.scenarios.windows import (
 
 pytestmark = [pytest.mark.chaos, pytest.mark.processes]
 
-OLD_S = EARLY_WITHIN_MS / 1000
+OLD_S = WITHIN_MS / 1000
 """A fresh execute may be begun before the ledger has answered; a broker that has given the work of
 a silent process to another one has waited for much longer than that."""
 

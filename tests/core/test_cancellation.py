@@ -212,3 +212,12 @@ def test_a_tree_deeper_than_any_stack_is_canceled_whole() -> None:
     group = Group(id="g", steps=(settle("r", CANCELED),))
     world.ledger.apply(Batch(groups=(group,)), NOW)
     assert {promise.state for promise in world.ledger.promises.values()} == {CANCELED}
+
+
+def test_what_another_tree_calls_a_branch_of_it_is_left_alone() -> None:
+    """It may be another ledger's, which would not hear of what is written there."""
+    world = World()
+    for create in (call("r"), child("other:1", "r")):
+        world.ask(create)
+    world.ask(settle("r", CANCELED))
+    assert world.promise("other:1").state is PENDING

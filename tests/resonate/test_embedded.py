@@ -135,6 +135,10 @@ def test_url_and_system_exclude_each_other() -> None:
 
 def test_a_given_topology_concerns_no_embedded_system() -> None:
     """Nobody else could make its queues; the setting may be there for the programs beside it."""
-    with Resonate(topology="passive") as resonate:
-        resonate.register(double)
-        assert resonate.rpc("a", "double", 4).result(timeout=10) == 8
+    with Resonate(topology="passive", grace=1) as resonate:
+
+        @resonate.register
+        def double(_ctx: Context, number: int) -> int:
+            return 2 * number
+
+        assert resonate.rpc("a", "double", 4).result(WAIT_S) == 8

@@ -326,3 +326,37 @@ def test_a_worker_that_dies_early_leaves_a_task_that_was_never_held() -> None:
     second.bench.end("r")
     workshop.rest()
     workshop.check()
+
+
+def test_what_was_canceled_before_its_acquire_was_answered_does_not_start() -> None:
+    """The copy of an acquire is answered as the first was, though the task has ended since."""
+    workshop = Workshop()
+    hand = workshop.hire()
+    hand.session.synchronised = False
+    workshop.call("quick", 4)
+    with workshop.without_replies():
+        workshop.rest()
+    assert workshop.state() is TaskState.ACQUIRED
+    workshop.ask(settle("r", PromiseState.REJECTED_CANCELED))
+    workshop.pass_time(20_000)
+    assert hand.bench.began == {}
+    assert hand.unacked == 0
+    workshop.check()
+
+
+def test_a_second_offer_waits_until_the_first_is_acquired() -> None:
+    """Otherwise its acquire could come first, and the function would begin twice here."""
+    workshop = Workshop()
+    hand = workshop.hire()
+    workshop.call("slow")
+    with workshop.without_ledger():
+        workshop.rest()
+        assert hand.bench.began["r"] == 1
+    workshop.ask(TaskRedrive(id="r"))
+    workshop.pass_time(5_000)
+    assert hand.bench.began["r"] == 1
+    hand.bench.end("r")
+    workshop.pass_time(5_000)
+    assert hand.bench.began["r"] == 1
+    assert workshop.result() == 2
+    workshop.check()

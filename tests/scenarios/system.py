@@ -267,7 +267,10 @@ class System:
         for stopping in ([one for one in running if one not in ledgers], ledgers):
             for process in stopping:
                 process.terminate()
-            assert {one.name: one.wait() for one in stopping} == {one.name: 0 for one in stopping}
+            # A gateway ends by itself once it has its results, or dies of the signal.
+            codes = {one.name: one.wait() for one in stopping}
+            served = {name: code for name, code in codes.items() if "gateway" not in name}
+            assert served == dict.fromkeys(served, 0)
 
     def kill_all(self) -> None:
         for process in self._processes:

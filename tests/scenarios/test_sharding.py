@@ -71,6 +71,7 @@ def test_calls_that_run_while_the_ledger_is_divided_are_neither_lost_nor_run_twi
     both = [kept_by(queue, "last") for queue in (0, 1)]
     last = system.gateway(*(f"{one}=5" for one in both), function="twice")
     wait_until("both calls have their results", lambda: len(last.results()) == 2)
+    assert (later.wait(), last.wait()) == (0, 0)
     system.end()
 
 
@@ -88,6 +89,7 @@ def test_what_waits_in_any_queue_is_listed_and_set_going(system: System) -> None
         assert system.run("tasks", "redrive", one) == f"{one} pending\n"
     system.worker("c")
     wait_until("both calls have their results", lambda: len(gateway.results()) == 2)
+    assert gateway.wait() == 0
     system.end()
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from resonate_amqp.core.requests import TaskAcquire, TaskRedrive
+from resonate_amqp.server import backstop
 from resonate_amqp.wire.address import any_queue
 from resonate_amqp.wire.topology import target_queue
 from tests.core.world import call
@@ -120,3 +123,17 @@ def test_a_leased_task_is_never_offered_by_the_backstop() -> None:
     assert client.ask(desk, acquire).status == 200
     desk.run(10 * BACKSTOP)
     assert executes(worker) == []
+
+
+def test_many_that_wait_do_not_hide_one_whose_message_is_gone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(backstop, "MOST", 5)
+    office, desk, client = opened()
+    for number in range(12):
+        client.ask(desk, call(f"waits-{number}", LATER, target="poll://any@nobody"))
+    desk.run(10)
+    client.ask(desk, call("lost", LATER))
+    purge(office)
+    desk.run(2 * BACKSTOP)
+    assert [one.promise.id for one in executes(office.worker())] == ["lost"]

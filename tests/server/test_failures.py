@@ -306,3 +306,22 @@ def test_a_cut_connection_loses_no_request_and_answers_each_once() -> None:
 
 def listening(promise_id: str, address: str) -> PromiseRegisterListener:
     return PromiseRegisterListener(awaited=promise_id, address=address)
+
+
+@pytest.mark.parametrize(
+    "rest",
+    [
+        b'"replies":[{"id":[],"results":[]}],"unblocks":[]}',
+        b'"replies":[],"unblocks":[{"data":{"promise":{"id":[],"state":"resolved","param":{},'
+        b'"value":{},"tags":{},"timeoutAt":1,"createdAt":1}}}]}',
+    ],
+    ids=["reply", "unblock"],
+)
+def test_answers_that_make_no_sense_stop_nothing(rest: bytes) -> None:
+    office = Office()
+    desk, client = office.service(), office.client()
+    client.send_raw(b'{"kind":"replies","version":"2026-04-01","now":1,' + rest)
+    desk.work()
+    assert client.ask(desk, external("a", LATER)).status == 200
+    desk.connection.close()
+    assert office.broker.depth(LEDGER) == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from resonate_amqp.core.model import (
     BRANCH,
+    DELAY,
     MIRROR,
     ORIGIN,
     PARENT,
@@ -215,3 +216,62 @@ def test_canceling_the_parent_leaves_a_promise_it_only_awaited() -> None:
     parent.ask(PromiseSettle(id="r", state=PromiseState.REJECTED_CANCELED))
     parent.desk.work()
     assert parent.state("approval") is PromiseState.PENDING
+
+
+def test_a_mirror_is_created_by_the_holder_of_its_task_alone() -> None:
+    """Its deadline is read by the ledger, which must not fail on what anybody wrote there."""
+    parent = Parent()
+    neighbour = call("neighbour", LATER)
+    tags = {MIRROR: "y", "resonate:deadline": "soon", TARGET: "poll://any@b"}
+    response = parent.ask(neighbour, PromiseCreate(id="x", timeout_at=LATER, tags=tags))
+    assert (response.status, "only the holder" in response.error) == (400, True)
+    parent.desk.run(5_000)
+    assert [one.promise.id for one in executes(parent.worker)] == ["neighbour"]
+
+
+def test_a_mirror_of_what_waits_for_it_is_refused() -> None:
+    parent = Parent()
+    response = parent.called("r")
+    assert response.status == 400
+    assert "cannot wait for it" in response.error
+
+
+def test_what_is_created_is_asked_for_before_what_is_only_awaited() -> None:
+    """A body may call under an id and await that id in one group, in which 10 sorts before 9."""
+    parent = Parent()
+    tags = {BRANCH: "r", MIRROR: "order-7"}
+    creates = [
+        PromiseCreate(id="r:9", timeout_at=LATER, tags=tags | {TARGET: "poll://any@b"}),
+        PromiseCreate(id="r:10", timeout_at=LATER, tags=tags),
+    ]
+    parent.ask(*(TaskFence(id="r", version=1, holder="h", action=one) for one in creates))
+    parent.desk.work()
+    assert parent.state("r:10") is PromiseState.PENDING
+
+
+def test_a_delayed_call_under_an_id_of_its_own_starts_then() -> None:
+    parent = Parent()
+    other = parent.office.worker("b")
+    at = str(START + 3_000)
+    tags = {BRANCH: "r", MIRROR: "order-7", TARGET: "poll://any@b", DELAY: at}
+    create = PromiseCreate(id="r:1", timeout_at=LATER, tags=tags)
+    assert parent.ask(TaskFence(id="r", version=1, holder="h", action=create)).status == 200
+    parent.desk.run(2_000)
+    assert executes(other) == []
+    parent.desk.run(2_000)
+    assert [one.promise.id for one in executes(other)] == ["order-7"]
+
+
+def test_many_large_calls_are_asked_for_in_messages_that_are_read() -> None:
+    parent = Parent()
+    for number in range(1, 11):
+        create = PromiseCreate(
+            id=f"r:{number}",
+            timeout_at=LATER,
+            param=Value({}, "x" * 1_000_000),
+            tags={BRANCH: "r", MIRROR: "order-7", TARGET: "poll://any@b"},
+        )
+        parent.ask(TaskFence(id="r", version=1, holder="h", action=create))
+    parent.desk = parent.office.service(parent.desk.ledger)
+    parent.desk.work()
+    assert parent.office.dead() == []

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,11 +12,16 @@ from resonate_amqp.brokers.memory import MemoryBroker, MemoryConnection
 from resonate_amqp.core.model import BRANCH, MIRROR, PromiseState, TaskState, shard_of
 from resonate_amqp.core.requests import (
     Group,
+    Lease,
     PromiseCreate,
     PromiseGet,
+    PromiseRegisterCallback,
+    Request,
     TaskAcquire,
     TaskFence,
+    TaskHeartbeat,
     TaskSearch,
+    TaskSuspend,
 )
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ledgers import schema, sharding
@@ -40,6 +47,7 @@ class Town:
         self.office = Office()
         self.client = Client(self.office, "p1")
         self.services: dict[int, tuple[LedgerService, MemoryConnection]] = {}
+        self._ledgers = contextlib.ExitStack()
         self.learned: list[tuple[int, ...]] = []
         self.owners = sharding.reshard(self.url, queues)
         for queue in range(queues):
@@ -56,8 +64,9 @@ class Town:
 
     def serve(self, queue: int) -> None:
         connection = self.broker.connect()
+        ledger = self._ledgers.enter_context(contextlib.closing(SqlLedger(self.url, queue=queue)))
         service = LedgerService(
-            SqlLedger(self.url, queue=queue),
+            ledger,
             connection,
             self.clock,
             Seeded(queue),
@@ -68,6 +77,9 @@ class Town:
             terms=Terms(queue_type="classic"),
         )
         self.services[queue] = (service, connection)
+
+    def close(self) -> None:
+        self._ledgers.close()
 
     def work(self, milliseconds: int = 0) -> None:
         """Turn every service until nothing happens, for so long."""
@@ -87,8 +99,16 @@ class Town:
 
 
 @pytest.fixture
-def town(tmp_path: Path) -> Town:
-    return Town(tmp_path, 2)
+def town(tmp_path: Path) -> Iterator[Town]:
+    with contextlib.closing(Town(tmp_path, 2)) as made:
+        yield made
+
+
+@pytest.fixture
+def village(tmp_path: Path) -> Iterator[Town]:
+    """A town of one queue."""
+    with contextlib.closing(Town(tmp_path, 1)) as made:
+        yield made
 
 
 def test_a_group_that_came_to_the_wrong_queue_is_answered_by_its_owner(town: Town) -> None:
@@ -131,8 +151,8 @@ def test_a_promise_of_another_queue_is_awaited_through_a_mirror(town: Town) -> N
     assert promise.state is PromiseState.RESOLVED
 
 
-def test_what_runs_takes_notice_of_a_reshard_and_loses_nothing(tmp_path: Path) -> None:
-    town = Town(tmp_path, 1)
+def test_what_runs_takes_notice_of_a_reshard_and_loses_nothing(village: Town) -> None:
+    town = village
     town.ask(*(town.client.group(call(one, LATER)) for one in (LOW, HIGH)))
     owners = sharding.reshard(town.url, 2)
     town.serve(1)
@@ -175,3 +195,49 @@ def test_resharding_to_one_queue_gives_everything_back(tmp_path: Path) -> None:
     schema.prepare(url)
     assert len(set(sharding.reshard(url, 4))) == 4
     assert set(sharding.reshard(url, 1)) == {0}
+
+
+def test_shards_given_back_are_answered_for_by_their_new_owner_alone(town: Town) -> None:
+    """The queue that lost them took itself for the only one, and wrote what was not its own."""
+    town.ask(*(town.client.group(external(one, LATER)) for one in (LOW, HIGH)))
+    sharding.reshard(town.url, 1)
+    get = town.client.group(PromiseGet(id=HIGH))
+    town.client.send(get)
+    town.work(5_000)
+    assert get.id in town.client.replies()
+    kept = [service._shards.own() for service, _ in town.services.values()]
+    assert [len(shards) for shards in kept] == [64, 0]
+    tap = town.office.tap()
+    town.ask(town.client.group(PromiseGet(id=HIGH)))
+    assert sum(b'"requests"' in body for _, body in tap.passed) <= 3
+
+
+def test_a_ledger_that_only_passes_on_notices_that_it_errs(town: Town) -> None:
+    town.ask(*(town.client.group(external(one, LATER)) for one in (LOW, HIGH)))
+    town.services.pop(1)[1].close()
+    sharding.reshard(town.url, 1)
+    first, again = (town.client.group(PromiseGet(id=HIGH)) for _ in range(2))
+    town.client.send(first)
+    town.work(5_000)
+    town.client.heard()
+    assert again.id in town.ask(again)
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        PromiseRegisterCallback(awaited=LOW, awaiter=HIGH),
+        TaskSuspend(id=HIGH, version=1, holder="h", awaited=(LOW,)),
+        TaskHeartbeat(
+            pid="p",
+            tasks=(Lease(id=LOW, version=1, holder="h"), Lease(id=HIGH, version=1, holder="h")),
+        ),
+    ],
+    ids=lambda step: step.kind,
+)
+def test_a_request_about_promises_of_several_queues_is_refused(town: Town, step: Request) -> None:
+    """Either ledger would write records that the other one remembers."""
+    group = town.client.group(step)
+    [response] = town.ask(group)[group.id].responses
+    assert response.status == 400
+    assert "different ledger queues" in response.error

@@ -15,6 +15,7 @@ from resonate_amqp.core.model import (
     PromiseState,
     Task,
     TaskState,
+    origin_of,
 )
 
 
@@ -315,7 +316,8 @@ def _left_of_canceled(before: State, after: State, _: int) -> Iterator[str]:
     }
     for promise in after.promises.values() if canceled else ():
         attached = promise.pending and not promise.detached
-        if attached and promise.branch in canceled - {promise.id}:
+        child = promise.branch != promise.id and origin_of(promise.branch) == origin_of(promise.id)
+        if attached and child and promise.branch in canceled:
             yield promise.id
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import assert_never
 
 from resonate_amqp.core.model import SHARDS
@@ -71,7 +72,8 @@ class LedgerService:
         self._broker = broker
         self._clock = clock
         self._number = queue
-        self._queue = ledger_queue(queue)
+        # What is consumed is bound by nobody but `_declare_all`, which knows the shards.
+        self._queue = replace(ledger_queue(queue), bindings=(), unbound=())
         self._shards = Shards(broker, queue, owners)
         self._learned = learned
         self._recorder = Recorder(

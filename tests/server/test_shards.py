@@ -29,7 +29,8 @@ from resonate_amqp.ledgers.sql import SqlLedger
 from resonate_amqp.resonate.machine import NoFailpoints
 from resonate_amqp.server.service import LedgerService
 from resonate_amqp.server.terms import Terms
-from resonate_amqp.wire.envelope import Reply
+from resonate_amqp.wire.address import EXCHANGE, shard_key
+from resonate_amqp.wire.envelope import Reply, encode_group, encode_requests
 from tests.core.world import call, external, settle
 from tests.server.desk import START, Client, HandClock, Office, Seeded, executes
 
@@ -216,11 +217,14 @@ def test_a_ledger_that_only_passes_on_notices_that_it_errs(town: Town) -> None:
     town.ask(*(town.client.group(external(one, LATER)) for one in (LOW, HIGH)))
     town.services.pop(1)[1].close()
     sharding.reshard(town.url, 1)
-    first, again = (town.client.group(PromiseGet(id=HIGH)) for _ in range(2))
-    town.client.send(first)
-    town.work(5_000)
-    town.client.heard()
-    assert again.id in town.ask(again)
+    for _ in range(2):
+        group = town.client.group(PromiseGet(id=HIGH))
+        body = encode_requests([encode_group(group)])
+        town.client.connection.publish(
+            shard_key(LOW), body, exchange=EXCHANGE, reply_to=town.client.address
+        )
+        town.work(5_000)
+    assert group.id in town.client.replies()
 
 
 @pytest.mark.parametrize(

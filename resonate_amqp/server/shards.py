@@ -53,9 +53,7 @@ class Shards:
         load.asked[:] = kept
         for (queue, reply_to), groups in elsewhere.items():
             for body in requests_of(groups):
-                self._broker.publish(
-                    ledger_queue(queue), body, mandatory=True, reply_to=reply_to
-                )
+                self._broker.publish(ledger_queue(queue), body, mandatory=True, reply_to=reply_to)
         return bool(elsewhere)
 
     def _owners(self, group: Group) -> set[int]:

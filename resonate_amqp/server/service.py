@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import assert_never
 
 from resonate_amqp.core.model import SHARDS
@@ -72,8 +71,7 @@ class LedgerService:
         self._broker = broker
         self._clock = clock
         self._number = queue
-        # What is consumed is bound by nobody but `_declare_all`, which knows the shards.
-        self._queue = replace(ledger_queue(queue), bindings=(), unbound=())
+        self._queue = ledger_queue(queue)
         self._shards = Shards(broker, queue, owners)
         self._learned = learned
         self._recorder = Recorder(
@@ -175,7 +173,9 @@ class LedgerService:
         self._broker.declare(*things, passive=not self._terms.declare)
 
     def _consume(self) -> None:
-        self._broker.consume(self._queue, prefetch=PREFETCH)
+        """Take requests, from a queue that is bound by then for its own shards and no other."""
+        queue = ledger_queue(self._number, self._shards.own())
+        self._broker.consume(queue, prefetch=PREFETCH)
 
     def _promote(self) -> None:
         backlog = self._ledger.promote(self._recorder.time())

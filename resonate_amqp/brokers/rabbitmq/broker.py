@@ -184,7 +184,7 @@ class RabbitBroker:
         for link in self._links:
             link.close()
         for _ in range(CLOSE_WITHIN_MS // 50):
-            if all(link.closed for link in self._links):
+            if all(link.closed for link in self._links) and not self._sockets():
                 break
             # pika trips over a handshake that is refused while it is being given up.
             with contextlib.suppress(AssertionError):
@@ -192,6 +192,13 @@ class RabbitBroker:
         self._closed = True
         self._loop.deactivate_poller()
         self._loop.close()
+
+    def _sockets(self) -> int:
+        """How many sockets are watched, beside the one that wakes the loop.
+
+        A connection that is given up while it is made counts as closed before its socket is.
+        """
+        return len(self._loop._poller._fd_handlers) - 1
 
     def _run_loop(self, timeout_ms: int) -> None:
         """Send what was written, and take in what has come or comes within the time."""

@@ -24,6 +24,9 @@ from resonate_amqp.core.requests import (
     Verdict,
 )
 
+DOUBT_MS = 6_000
+"""A holder refreshes its TTL leases thrice in this time."""
+
 
 def acquire(state: Overlay, request: TaskAcquire, now: int) -> Response:
     """Lease a pending task, or take a dead delivery's lease over.
@@ -95,6 +98,19 @@ def lease(state: Overlay, request: TaskLease, now: int) -> Response:
     task = task.but(ttl=request.ttl, expires_at=now + request.ttl, ticket="", redeliveries=0)
     state.put_task(task)
     return Response(status=200, task=task)
+
+
+def doubted(state: Overlay, task: Task, now: int) -> Task:
+    """The task, its TTL lease cut to DOUBT_MS: enough for a living holder to refresh it.
+
+    The broker returns the message of a dead process at once, while its lease would go on for a
+    minute. A delivery lease needs no doubt: the ticket tells whose redelivery it was.
+    """
+    if task.state is not TaskState.ACQUIRED or task.ticket or (task.ttl or 0) <= DOUBT_MS:
+        return task
+    task = task.but(ttl=DOUBT_MS, expires_at=now + DOUBT_MS)
+    state.put_task(task)
+    return task
 
 
 def heartbeat(state: Overlay, request: TaskHeartbeat, now: int) -> Response:

@@ -53,6 +53,8 @@ def create(state: Overlay, request: TaskCreate, now: int) -> Response:
     if not response.promise.pending:
         return response
     if task.state is not TaskState.PENDING:
+        if request.redelivered:
+            task = leases.doubted(state, task, now)
         return Response(status=409, task=task, promise=response.promise, error=leases.stands(task))
     task = leases.leased(state, task, now, pid=request.pid, ttl=request.ttl, holder=request.holder)
     return leases.acquired(state, task, response.promise)

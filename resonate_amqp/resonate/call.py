@@ -7,7 +7,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from resonate_amqp.core.model import DELAY, ORIGIN, PARENT, SCOPE, TARGET, Promise
+from resonate_amqp.core.model import DELAY, ORIGIN, PARENT, SCOPE, TARGET, Promise, Value
 from resonate_amqp.core.requests import PromiseCreate, Request, Response
 from resonate_amqp.core.timetable import ScheduleCreate
 from resonate_amqp.errors import UsageError
@@ -19,6 +19,7 @@ from resonate_amqp.settings import Settings
 from resonate_amqp.wire.address import canonical, check_id, check_root_id, check_schedule_id
 from resonate_amqp.wire.codec import encode_call, result_of
 from resonate_amqp.wire.cron import check_cron
+from resonate_amqp.wire.foreign import check_call
 from resonate_amqp.wire.tags import check_tags
 from resonate_amqp.wire.typed import UNTYPED, Types, shape_of
 
@@ -120,17 +121,23 @@ class Calls:
         return Asked(request, create, _unsettled(), self._reader(callee))
 
     def create(
-        self, now: int, promise_id: str, func: Func, args: Any, kwargs: Any
+        self,
+        now: int,
+        promise_id: str,
+        func: Func,
+        args: Any,
+        kwargs: Any,
+        message: Mapping[str, Any] | None = None,
     ) -> PromiseCreate:
         """The request that records a call made at `now`; raises UsageError for one that cannot
-        be."""
+        be. `message` is the one the call came by."""
         callee = callee_of(self.registry, func, self.options.version)
         if self.options.strict:
             raise UsageError(
                 f"call {promise_id!r} is sent later, when nobody waits to be told of a conflict; "
                 "strict is for rpc and run"
             )
-        return self._create(callee, now, promise_id, args, kwargs)
+        return self._create(callee, now, promise_id, args, kwargs, message)
 
     def schedule(
         self, schedule_id: str, cron: str, func: Func, args: Any, kwargs: Any
@@ -144,11 +151,12 @@ class Calls:
                 f"each call of schedule {schedule_id!r} has an id of its own; strict is for rpc "
                 "and run"
             )
+        target = self._target(callee)
         return ScheduleCreate(
             id=check_schedule_id(schedule_id),
             cron=check_cron(cron),
-            param=encode_call(callee.name, callee.version, args, kwargs, callee.types),
-            tags=check_tags(self.options.tags) | {TARGET: self._target(callee)},
+            param=_param(target, callee, args, kwargs),
+            tags=check_tags(self.options.tags) | {TARGET: target},
             timeout_ms=self._timeout_ms(),
         )
 
@@ -167,7 +175,13 @@ class Calls:
         return Handle(promise.id, settled, left_ms, node.may_block, self._reader(None))
 
     def _create(
-        self, callee: Callee, now: int, promise_id: str, args: Any, kwargs: Any
+        self,
+        callee: Callee,
+        now: int,
+        promise_id: str,
+        args: Any,
+        kwargs: Any,
+        message: Mapping[str, Any] | None = None,
     ) -> PromiseCreate:
         check_root_id(promise_id)
         check_id(promise_id)
@@ -182,7 +196,7 @@ class Calls:
         return PromiseCreate(
             id=promise_id,
             timeout_at=now + self._timeout_ms(),
-            param=encode_call(callee.name, callee.version, args, kwargs, callee.types),
+            param=_param(own[TARGET], callee, args, kwargs, message),
             tags=check_tags(self.options.tags) | own,
             strict=self.options.strict,
         )
@@ -215,6 +229,14 @@ class Calls:
             return result_of(promise, shape, registry.errors)
 
         return read
+
+
+def _param(
+    target: str, callee: Callee, args: Any, kwargs: Any, message: Mapping[str, Any] | None = None
+) -> Value:
+    param = encode_call(callee.name, callee.version, args, kwargs, callee.types, message)
+    check_call(target, param)
+    return param
 
 
 def _unsettled() -> Future[Promise]:

@@ -22,6 +22,8 @@ from resonate_amqp.errors import LedgerError, ResonateError, Stopped, UsageError
 from resonate_amqp.ports import Broker, Clock, Executor, Failpoints, Telemetry
 from resonate_amqp.resonate.conflicts import conflict
 from resonate_amqp.resonate.machine import Drive, Pump, SystemClock, SystemRandom
+from resonate_amqp.runtime.claims import Claim, Settled
+from resonate_amqp.runtime.deadletters import Dead
 from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.runtime.session import TTL_LEASE_MS, Session
 from resonate_amqp.runtime.worker import Worker
@@ -29,7 +31,7 @@ from resonate_amqp.settings import Settings
 from resonate_amqp.wire.address import shard_key
 from resonate_amqp.wire.envelope import Reply
 
-Settled = Future[Promise]
+Settling = Future[Promise]
 Done = Callable[[Reply | ResonateError], None]
 Begin = Callable[[Done], None]
 """Sends a request on the node's thread, and has what it is given told of the answer."""
@@ -100,6 +102,26 @@ class Node:
         """Send one group; its answer comes later, or BrokerError or LedgerError."""
         return self._asked(lambda done: self._send(steps, about, done))
 
+    def claim(self, claim: Claim) -> None:
+        """Claim a task and run its body here; who claims is told on the node's thread."""
+        self.session.post(lambda: self._worker.claims.add(claim))
+
+    def watch(self, promise_id: str, told: Callable[[Settled], None]) -> None:
+        """Tell, on the node's thread, when a promise is settled; nothing if it is never known."""
+        settled: Future[Promise] = Future()
+
+        def heard(outcome: Future[Promise]) -> None:
+            if not outcome.cancelled() and outcome.exception() is None:
+                told(Settled(outcome.result()))
+
+        settled.add_done_callback(heard)
+        self.listen(promise_id, settled)
+
+    def dead_letter(self, body: bytes, reason: str, queue: str, done: Callable[[], None]) -> None:
+        """Put a message of a foreign queue aside; `done` is told on the node's thread."""
+        dead = Dead(body, reason, queue, done)
+        self.session.post(lambda: self._worker.dead.put(dead))
+
     def insist(self, steps: Sequence[Request], about: str, answered: Done) -> None:
         """Send one group until it is answered, which `answered` is told on the node's thread."""
         self.session.post(lambda: self._insist(steps, about, answered))
@@ -107,17 +129,17 @@ class Node:
     def _insist(self, steps: Sequence[Request], about: str, answered: Done) -> None:
         self.session.calls.send(steps, answered, about=about)
 
-    def create_listening(self, request: Request, promise_id: str, settled: Settled) -> Response:
+    def create_listening(self, request: Request, promise_id: str, settled: Settling) -> Response:
         """Send a create and register for its outcome in the same group."""
         return self._wait(self._creating(request, promise_id, settled)).responses[0]
 
     async def soon_create_listening(
-        self, request: Request, promise_id: str, settled: Settled
+        self, request: Request, promise_id: str, settled: Settling
     ) -> Response:
         """As `create_listening`, for a running event loop."""
         return (await self._soon(self._creating(request, promise_id, settled))).responses[0]
 
-    def _creating(self, request: Request, promise_id: str, settled: Settled) -> Begin:
+    def _creating(self, request: Request, promise_id: str, settled: Settling) -> Begin:
         listener = PromiseRegisterListener(awaited=promise_id, address="")
 
         def begin(done: Done) -> None:
@@ -135,7 +157,7 @@ class Node:
 
         return begin
 
-    def listen(self, promise_id: str, settled: Settled) -> None:
+    def listen(self, promise_id: str, settled: Settling) -> None:
         """Settle the future when the promise is settled."""
         self.session.post(lambda: self._listen(promise_id, settled, registered=False))
 
@@ -154,7 +176,9 @@ class Node:
         self._stopped.set()
         self._pump.stop()
         self._executor.close()
-        self._fail_waiting(Stopped("the instance was stopped while the call was under way"))
+        stopped = Stopped("the instance was stopped while the call was under way")
+        self._fail_waiting(stopped)
+        self._worker.claims.fail_all(stopped)
 
     def abandon(self) -> None:
         """Be gone, as a killed process is: nothing is parked, released or told."""
@@ -162,7 +186,7 @@ class Node:
         self._pump.stop()
         self._fail_waiting(Stopped("the process was killed"))
 
-    def may_block(self, settled: Settled | None = None, timeout: float | None = None) -> None:
+    def may_block(self, settled: Settling | None = None, timeout: float | None = None) -> None:
         """Called before waiting for `settled`; raises UsageError on the node's own thread.
 
         That thread would wait for itself.
@@ -213,7 +237,7 @@ class Node:
         return future
 
     def _created(
-        self, request: Request, reply: Reply, promise_id: str, settled: Settled | None
+        self, request: Request, reply: Reply, promise_id: str, settled: Settling | None
     ) -> None:
         """On the node's thread: run what was acquired, and keep the registration if wanted."""
         first = reply.responses[0]
@@ -227,7 +251,7 @@ class Node:
                 if response.promise is not None:
                     self.session.listeners.take(response.promise)
 
-    def _listen(self, promise_id: str, settled: Settled, *, registered: bool) -> None:
+    def _listen(self, promise_id: str, settled: Settling, *, registered: bool) -> None:
         self._waiting.add(settled)
 
         def heard(outcome: Promise | ResonateError) -> None:
@@ -247,6 +271,7 @@ class Node:
     def _failed(self, error: BaseException) -> None:
         self._stopped.set()
         self._fail_waiting(error)
+        self._worker.claims.fail_all(ResonateError(f"the node's loop failed: {error!r}"))
         self._on_failure()
 
     def _fail_waiting(self, error: BaseException) -> None:

@@ -27,6 +27,7 @@ from resonate_amqp.runtime.awaited import Awaited
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.held import Held
 from resonate_amqp.runtime.leaves import Attempts, Leaves
+from resonate_amqp.runtime.outcomes import Postponed
 from resonate_amqp.runtime.replay import Await, Finish, Halt, Leaf, Replay, Want
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.runtime.steps import Opener, Recorded
@@ -71,6 +72,7 @@ class Body:
         self.moving = False
         self.moved = False
         self.running: set[str] = set()
+        self.settled: Promise | None = None
         self._replay = replay
         self._session = session
         self._leaves = leaves
@@ -135,13 +137,12 @@ class Body:
 
     def orphan(self) -> bool:
         """The lease is lost: keep what a leaf does, or did unrecorded, if it does; send no more."""
-        unrecorded = (*self._unanswered, *self._wants)
+        unrecorded = [*self._unanswered, *self._wants]
         results = any(isinstance(want, PromiseSettle | Finish) for want in unrecorded)
         if self._over or self._released or not (self.running or results):
             return False
         self._drop_group()
-        self._wants[:0] = self._unanswered
-        self._unanswered = []
+        self._wants, self._unanswered = unrecorded, []
         self._orphaned = True
         self.moving = self.moved = self.finishing = False
         return True
@@ -165,9 +166,8 @@ class Body:
     def park(self) -> bool:
         """Suspend the task if the body waits only for what others settle."""
         awaited = self._replay.waits_for()
-        if self._wants or not awaited or not (self._free() and self.acquired):
-            return False
-        if self._session.clock.monotonic() < self._parkable_at:
+        early = self._session.clock.monotonic() < self._parkable_at
+        if early or self._wants or not awaited or not (self._free() and self.acquired):
             return False
         self._suspending = True
         self.finishing = True
@@ -301,8 +301,8 @@ class Body:
                 self._refused(want, response)
             elif isinstance(want, Finish):
                 self._failpoints.reach(Failpoint.FULFILL_ANSWERED)
-                mine = response.applied
-                self._end(Ending(want.settle.state.value) if mine else Ending.LOST)
+                self.settled = response.promise
+                self._end(Ending(want.settle.state.value) if response.applied else Ending.LOST)
             elif isinstance(want, Halt):
                 self._end(Ending.HALTED)
             elif response.promise is not None:
@@ -376,6 +376,8 @@ class Body:
         """Run what user code may break; a body that cannot go on here is released, not lost."""
         try:
             action()
+        except Postponed as postponed:
+            self.release(postponed.delay_ms)
         except Exception:
             log.exception("%s cannot go on in this process; it is released", self.id)
             self.release(REFUSED_DELAY_MS)

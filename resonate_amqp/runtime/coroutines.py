@@ -38,6 +38,10 @@ Steps = Generator[Any, Any, Any]
 Resolution = tuple[Any, BaseException | None]
 
 
+class Aside(asyncio.Future[Any]):
+    """A step of the body itself that another thread runs: a body may always wait for that."""
+
+
 class Branch(Numbers):
     """One asyncio task of a body, with the number space of what it builds."""
 
@@ -192,14 +196,15 @@ class Strands:
             return (yield from self._ask(branch, awaited))
         if self._closing and self.durable:
             yield from self._refuse(branch)
-        if awaited is not None and self.durable and not self._allows(branch, awaited):
+        aside = isinstance(awaited, Aside)
+        if not (awaited is None or aside) and self.durable and not self._allows(branch, awaited):
             _disown(awaited)
             raise NotDurable(
                 f"{self.context.id!r} awaited {place_of(branch.coroutine)} after its first durable "
                 "call; what it came to would not be recorded: put it into a function of its own "
                 "and await ctx.lfc(function)"
             )
-        branch.foreign = False if self.durable else None
+        branch.foreign = aside if self.durable or aside else None
         branch.awaits = awaited
         self._owes = True
         self._check_soon()

@@ -17,6 +17,7 @@ from resonate_amqp.core.requests import (
     TaskSuspend,
 )
 from resonate_amqp.ports import Delivery
+from resonate_amqp.runtime.claims import Claim
 from resonate_amqp.wire.fields import MAX_TEXT
 
 
@@ -25,7 +26,8 @@ class Held:
     """`delivery` is None for a TTL lease; `since` is when it, or the lease, came here (monotonic).
 
     `acquire` is the request whose answer is still to come, when the body was started before it:
-    until then the version is only what it will be if the acquire succeeds.
+    until then the version is only what it will be if the acquire succeeds. `claim` is the one by
+    which the task came, if any.
     """
 
     promise: Promise
@@ -34,6 +36,17 @@ class Held:
     delivery: Delivery | None
     since: int
     acquire: TaskAcquire | None = None
+    claim: Claim | None = None
+
+    @property
+    def fleeting(self) -> bool:
+        """Whether the lease is to be given up rather than kept by a body that waits."""
+        return self.delivery is not None or self.claim is not None
+
+    @property
+    def slot(self) -> bool:
+        """Whether the body takes one of the process's slots."""
+        return self.delivery is not None or (self.claim is not None and self.claim.patient)
 
     @property
     def id(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState
@@ -14,6 +15,25 @@ from resonate_amqp.wire.codec import NO_ERRORS, encode, encode_error, result_of
 from resonate_amqp.wire.typed import Shape
 
 log = logging.getLogger(__name__)
+
+
+class Postponed(BaseException):
+    """Raised by a body to have no outcome: its task is released, and offered after the delay.
+
+    It is no Exception, so that neither the body's own handlers nor a retry policy catch it.
+    """
+
+    def __init__(self, delay_s: float) -> None:
+        super().__init__(f"postponed for {delay_s:g} s")
+        self.delay_ms = round(delay_s * 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a body may return: a value, and headers to be recorded with it."""
+
+    value: Any
+    headers: Mapping[str, str]
 
 
 def outcome_of(
@@ -37,12 +57,20 @@ def verdict_of(
     """The settlement of a body that ended.
 
     A value that cannot be recorded, or does not fit what the function returns, is an error.
+    Raises Postponed, if that is how it ended.
     """
+    if isinstance(error, Postponed):
+        raise error
+    headers: Mapping[str, str] = {}
+    if isinstance(value, Outcome):
+        value, headers = value.value, value.headers
     if isinstance(value, Command):
         error = NotDurable(f"{promise_id!r} returned command {value.id!r}; yield it instead")
     if error is None:
         try:
             recorded = encode(value, "result", returns)
+            if headers:
+                recorded = replace(recorded, headers={**recorded.headers, **headers})
             return PromiseSettle(id=promise_id, state=PromiseState.RESOLVED, value=recorded)
         except Exception as refusal:  # a value can be of any kind, and can change meanwhile
             error = refusal

@@ -56,7 +56,8 @@ class Parking:
         """Park a body that waits and has no reason to stay."""
         if body.waiting_since is None:
             return
-        if body.moved or (self._stopping and body.held.delivery is not None):
+        impatient = body.held.claim is not None and not body.held.claim.patient
+        if body.moved or impatient or (self._stopping and body.held.fleeting):
             body.park()
         elif self._stopping:
             body.release(0)
@@ -68,7 +69,7 @@ class Parking:
             waiting = [
                 body
                 for body in self._bodies.values()
-                if body.waiting_since is not None and body.held.delivery is not None
+                if body.waiting_since is not None and body.held.slot
             ]
             waiting.sort(key=lambda body: body.waiting_since or 0)
             for body in waiting[:to_free]:
@@ -78,9 +79,7 @@ class Parking:
             self._recheck = self._session.later(recheck_ms, lambda: None)
 
     def _leaving(self) -> int:
-        return sum(
-            body.finishing and body.held.delivery is not None for body in self._bodies.values()
-        )
+        return sum(body.finishing and body.held.slot for body in self._bodies.values())
 
     def _sweep(self) -> None:
         now = self._session.clock.monotonic()
@@ -92,7 +91,7 @@ class Parking:
 
     def _look_at(self, body: Body, now: int) -> None:
         waited_ms = now - (now if body.waiting_since is None else body.waiting_since)
-        resumable = body.moved or not self._stopping or body.held.delivery is not None
+        resumable = body.moved or not self._stopping or body.held.fleeting
         leaves = body.moved or waited_ms >= self._park_after_ms
         if leaves and body.waiting_since is not None and resumable:
             body.park()

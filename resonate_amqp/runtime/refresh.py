@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping
 
+from resonate_amqp.core.leases import DOUBT_MS
 from resonate_amqp.core.requests import Lease, TaskHeartbeat
 from resonate_amqp.errors import ResonateError
 from resonate_amqp.runtime.alarms import Alarm
@@ -13,9 +14,11 @@ from resonate_amqp.runtime.session import Session
 from resonate_amqp.wire.address import shard_key
 from resonate_amqp.wire.envelope import Reply
 
+TTL_MS = DOUBT_MS // 3
+
 
 class Refresh:
-    """Refreshes `bodies` every `refresh_s` seconds, TTL leases thrice in their time."""
+    """Refreshes `bodies` every `refresh_s` seconds; TTL leases so often that a doubt ends none."""
 
     def __init__(self, session: Session, bodies: Mapping[str, Body], refresh_s: float) -> None:
         self._session = session
@@ -27,7 +30,8 @@ class Refresh:
 
     def arm(self, *, ttl: bool = False) -> None:
         """There is a lease to be kept; `ttl` when it is one without a delivery."""
-        every_ms = min(self._every_ms, self._session.ttl_ms // 3) if ttl else self._every_ms
+        ttl_ms = min(self._every_ms, self._session.ttl_ms // 3, TTL_MS)
+        every_ms = ttl_ms if ttl else self._every_ms
         due_at = self._session.clock.monotonic() + every_ms
         if self._beating.pending and self._due_at <= due_at:
             return

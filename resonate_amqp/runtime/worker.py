@@ -33,6 +33,7 @@ from resonate_amqp.ports import (
 )
 from resonate_amqp.runtime.body import Body
 from resonate_amqp.runtime.children import Family
+from resonate_amqp.runtime.claims import Claim, Claims
 from resonate_amqp.runtime.deadletters import DeadLetters
 from resonate_amqp.runtime.doorstep import Arrived, Doorstep
 from resonate_amqp.runtime.early import Early
@@ -82,9 +83,10 @@ class Worker:
         self._doorstep = Doorstep(session)
         self._early = Early(session, registry)
         self._orphans = Orphans(session)
-        self._dead = DeadLetters(session)
+        self.dead = DeadLetters(session)
         self._refresh = Refresh(session, self._bodies, settings.refresh)
         self._parking = Parking(session, self._bodies, settings, self._swept)
+        self.claims = Claims(session, self.adopt)
         self._slots_taken = 0
         self._moved = 0
         session.attach(self)
@@ -120,9 +122,9 @@ class Worker:
             case Delivery():
                 self._offered(event)
             case Confirmed(tokens=tokens):
-                self._dead.confirmed(tokens)
+                self.dead.confirmed(tokens)
             case Unconfirmed(tokens=tokens):
-                self._dead.unconfirmed(tokens)
+                self.dead.unconfirmed(tokens)
             case _:
                 pass
 
@@ -134,15 +136,25 @@ class Worker:
                 body.flush()
                 self._parking.consider(body)
         self._start_waiting()
-        self._parking.make_room(self._in_use() + self._doorstep.waiting())
+        self.claims.begin(self._settings.prefetch - self._in_use())
+        self._parking.make_room(self._in_use() + self._doorstep.waiting() + self.claims.waiting)
 
-    def adopt(self, promise: Promise, version: int, holder: str, response: Response) -> None:
+    def adopt(
+        self,
+        promise: Promise,
+        version: int,
+        holder: str,
+        response: Response,
+        claim: Claim | None = None,
+    ) -> None:
         """Run a task that this process created and acquired under a TTL lease."""
-        held = Held(promise, version, holder, None, self._session.clock.monotonic())
-        self._run(held, response.preload, not response.more)
+        since = self._session.clock.monotonic()
+        held = Held(promise, version, holder, None, since, claim=claim)
+        if self._run(held, response.preload, not response.more) is None and claim is not None:
+            self.claims.left(claim, Ending.RELEASED, None)
 
     def _in_use(self) -> int:
-        return self._slots_taken + self._orphans.slots() + len(self._doorstep)
+        return self._slots_taken + self._orphans.slots() + len(self._doorstep) + len(self.claims)
 
     def _offered(self, delivery: Delivery) -> None:
         self._failpoints.reach(Failpoint.EXECUTE_DELIVERED)
@@ -176,7 +188,7 @@ class Worker:
         try:
             message = decode_execute(delivery.body)
         except Malformed as error:
-            self._dead.add(delivery, str(error))
+            self.dead.add(delivery, str(error))
             return
         if self._early.under_way(message.promise.id):
             self._doorstep.keep(message.promise.id, delivery)
@@ -283,7 +295,7 @@ class Worker:
     def _enter(self, body: Body, started: int) -> None:
         self._bodies[body.held.holder] = body
         self._started[body.held.holder] = started
-        self._slots_taken += body.held.delivery is not None
+        self._slots_taken += body.held.slot
         self._refresh.arm(ttl=body.held.delivery is None)
         self._parking.arm()
 
@@ -345,15 +357,15 @@ class Worker:
         if self._bodies.pop(body.held.holder, None) is None:
             return
         delivery = body.held.delivery
-        self._slots_taken -= delivery is not None or body.moved
+        self._slots_taken -= body.held.slot or body.moved
         if body.moved:
             self._moved -= 1
             self._limit()
-        if delivery is None:
-            return
-        if ending is Ending.RETURNED:
+        if body.held.claim is not None:
+            self.claims.left(body.held.claim, ending, body.settled)
+        if delivery is not None and ending is Ending.RETURNED:
             self._doorstep.keep(body.id, delivery)
-        else:
+        elif delivery is not None:
             self._session.broker.ack([delivery])
 
     def _limit(self) -> None:
@@ -365,7 +377,7 @@ class Worker:
 
         Whether one that is being moved was lost as well, the ledger's answer tells.
         """
-        self._dead.lost(queue)
+        self.dead.lost(queue)
         self._doorstep.lost(queue)
         for body in list(self._bodies.values()):
             delivery = body.held.delivery
@@ -379,7 +391,7 @@ class Worker:
             body.drop()
             return
         del self._bodies[body.held.holder]
-        self._slots_taken -= body.held.delivery is not None or moved
+        self._slots_taken -= body.held.slot or moved
         if moved:
             self._moved -= 1
             self._limit()

@@ -17,7 +17,7 @@ from resonate_amqp.core.requests import Request, Response, TaskCreate
 from resonate_amqp.errors import ResonateError, Stopped, UsageError
 from resonate_amqp.ports import Broker, Telemetry
 from resonate_amqp.resonate.machine import NoFailpoints, SystemRandom
-from resonate_amqp.resonate.node import Node, Settled
+from resonate_amqp.resonate.node import Node, Settling
 from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.settings import Settings
 from resonate_amqp.testing.leaves import StageExecutor
@@ -107,14 +107,14 @@ class Party(Node):
         self._stage.wake()
         return True
 
-    def create_listening(self, request: Request, promise_id: str, settled: Settled) -> Response:
+    def create_listening(self, request: Request, promise_id: str, settled: Settling) -> Response:
         """As the node's, but what is to run in this process runs in its worker."""
         if not isinstance(request, TaskCreate):
             return super().create_listening(request, promise_id, settled)
         while True:
             worker = self._present()
             own = replace(request, pid=worker.session.pid)
-            unheard: Settled = Future()
+            unheard: Settling = Future()
             unheard.set_running_or_notify_cancel()
             try:
                 response = worker.create_listening(own, promise_id, unheard)

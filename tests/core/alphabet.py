@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
+from resonate_amqp.core.leases import DOUBT_MS
 from resonate_amqp.core.model import (
     BRANCH,
     CLIENT_VERDICTS,
@@ -95,6 +96,11 @@ class Alphabet:
     def settle(self) -> PromiseSettle:
         return self._settle(self._issued())
 
+    def report(self) -> PromiseReport:
+        settled = self._pick((PromiseState.RESOLVED, PromiseState.REJECTED))
+        readings = (None, "it is not JSON", (settled, self._pick(VALUES)))
+        return PromiseReport(id=self._issued(), readings={"poll": self._pick(readings)})
+
     def get(self) -> Request:
         reads: tuple[Request, ...] = (PromiseGet(id=self._issued()), TaskGet(id=self._id()))
         return self._pick(reads)
@@ -108,7 +114,9 @@ class Alphabet:
     def create_task(self) -> TaskCreate:
         holder = self._pick((*HOLDERS, "p1"))
         action = self._create(self._issued())
-        return TaskCreate(pid="p1", ttl=self._ttl(), holder=holder, action=action)
+        ttl = self._pick((self._ttl(), 2 * DOUBT_MS))
+        again = self._pick((False, True))
+        return TaskCreate(pid="p1", ttl=ttl, holder=holder, action=action, redelivered=again)
 
     def acquire(self) -> TaskAcquire:
         task_id = self._issued()

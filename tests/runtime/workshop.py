@@ -50,7 +50,7 @@ class Leaf:
         """Run the function and tell how it ended."""
         try:
             value = self.work()
-        except Exception as error:
+        except BaseException as error:
             self.done(None, error)
         else:
             self.done(value, None)

@@ -1,0 +1,64 @@
+"""Claiming: how messages of queues that are not ours become durable promises of this process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from resonate_amqp.core.model import origin_of
+from resonate_amqp.resonate.call import CallOptions, Calls
+from resonate_amqp.resonate.node import Node
+from resonate_amqp.runtime.claims import Claim, Claimed, Settled
+from resonate_amqp.runtime.commands import Seconds
+from resonate_amqp.runtime.registry import Registry
+from resonate_amqp.settings import Settings
+from resonate_amqp.wire.address import check_id
+
+
+class Claiming:
+    """What class Resonate offers to the integrations of Kombu and Celery."""
+
+    settings: Settings
+    _registry: Registry
+
+    def claim(
+        self,
+        promise_id: str,
+        func: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        *,
+        told: Callable[[Claimed], None],
+        target: str | None = None,
+        redelivered: bool = False,
+        patient: bool = True,
+        timeout: Seconds | None = None,
+        tags: Mapping[str, str] | None = None,
+        message: Mapping[str, Any] | None = None,
+    ) -> None:
+        """Create a promise, if need be, and run its function in this process.
+
+        The function has to be registered here; `target` is where the task is offered when it does
+        not end here, the own group if not given. With `message` a target of a foreign queue gets
+        that one again. `told` is called on the node's thread, and must neither block nor raise:
+        first with Begun, Settled, Elsewhere or Failed, after Begun with Settled or Left. A ledger
+        that does not answer is asked again until this instance is stopped. Raises UsageError for
+        a call that cannot be.
+        """
+        node = self._joined()
+        options = CallOptions(target=target, timeout=timeout, tags=tags or {})
+        calls = Calls(self._registry, self.settings, options)
+        root = origin_of(promise_id)
+        create = calls.create(node.session.now(), root, func, args, kwargs, message)
+        if promise_id != root:
+            # What a durable function calls in a foreign queue has its promise already.
+            create = replace(create, id=check_id(promise_id))
+        node.claim(Claim(create, told, redelivered, patient))
+
+    def watch(self, promise_id: str, told: Callable[[Settled], None]) -> None:
+        """Tell, on the node's thread, once a promise is settled."""
+        self._joined().watch(promise_id, told)
+
+    def _joined(self) -> Node:
+        raise NotImplementedError

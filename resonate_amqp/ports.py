@@ -15,6 +15,7 @@ from resonate_amqp.core.batch import Backlog, Batch, Outcome
 from resonate_amqp.core.model import Promise, Schedule, Task
 from resonate_amqp.core.requests import TaskSearch
 from resonate_amqp.core.timers import Timer
+from resonate_amqp.wire.properties import PLAIN, Properties
 from resonate_amqp.wire.topology import Exchange, Queue
 
 
@@ -44,6 +45,7 @@ class Delivery:
     redelivered: bool = False
     redeliveries: int = -1
     reply_to: str = ""
+    correlation_id: str = ""
     headers: dict[str, Any] = field(default_factory=dict)
 
 
@@ -197,6 +199,7 @@ class Broker(Protocol):
         mandatory: bool = False,
         token: int = 0,
         reply_to: str = "",
+        properties: Properties = PLAIN,
     ) -> None:
         """Send a message. A `token` above 0 asks for `Confirmed` or `Unconfirmed` naming it.
 

@@ -38,6 +38,7 @@ class Settings:
     max_deliveries: int = 10
     queue_type: str = "quorum"
     topology: str = "declare"
+    foreign: str = "*"
     timeout: float = 86_400.0
     request_timeout: float = 30.0
     lease: float = 600.0

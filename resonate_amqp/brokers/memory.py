@@ -25,6 +25,7 @@ from resonate_amqp.ports import (
     Refused,
     Unconfirmed,
 )
+from resonate_amqp.wire.properties import PLAIN, Properties
 from resonate_amqp.wire.topology import Exchange, Queue
 
 
@@ -32,6 +33,7 @@ from resonate_amqp.wire.topology import Exchange, Queue
 class _Message:
     body: bytes
     reply_to: str
+    properties: Properties = PLAIN
     redeliveries: int = 0
 
 
@@ -149,7 +151,7 @@ class MemoryBroker:
         with self._lock:
             return not exchange or exchange in self._exchanges
 
-    def route(self, exchange: str, key: str, body: bytes, reply_to: str, persistent: bool) -> bool:
+    def route(self, exchange: str, key: str, message: _Message, persistent: bool) -> bool:
         """Put a message where its key leads; false when no queue takes it."""
         with self._lock:
             if not exchange:
@@ -157,8 +159,7 @@ class MemoryBroker:
             names = self._exchanges.get(exchange, {}).get(key, set()) if exchange else {key}
             found = [name for name in sorted(names) if name in self._queues]
             for name in found:
-                fate = self.faults(name, body, persistent) if self.faults else Fate.DELIVER
-                message = _Message(body, reply_to)
+                fate = self.faults(name, message.body, persistent) if self.faults else Fate.DELIVER
                 if fate is Fate.DELAY:
                     self._delayed.append((name, message))
                 for _ in range({Fate.DELIVER: 1, Fate.DUPLICATE: 2}.get(fate, 0)):
@@ -230,6 +231,8 @@ class MemoryBroker:
                 redelivered=message.redeliveries > 0,
                 redeliveries=message.redeliveries,
                 reply_to=message.reply_to,
+                correlation_id=message.properties.correlation_id,
+                headers=dict(message.properties.headers),
             )
             consumer.connection.push(delivery)
 
@@ -309,6 +312,7 @@ class MemoryConnection:
         mandatory: bool = False,
         token: int = 0,
         reply_to: str = "",
+        properties: Properties = PLAIN,
     ) -> None:
         tokens = (token,) if token else ()
         if not self._open:
@@ -318,7 +322,8 @@ class MemoryConnection:
         if not self._broker.knows(exchange):
             self.push(Unconfirmed(tokens, "" if token else f"no exchange {exchange!r}"))
             return
-        routed = self._broker.route(exchange, key, body, reply_to, persistent)
+        message = _Message(body, reply_to, properties)
+        routed = self._broker.route(exchange, key, message, persistent)
         if not routed and mandatory:
             self.push(Unconfirmed(tokens, key))
         elif token:

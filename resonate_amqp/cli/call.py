@@ -15,7 +15,11 @@ from resonate_amqp.errors import RemoteError
 @click.command(context_settings={"ignore_unknown_options": False})
 @click.argument("func")
 @click.argument("args", nargs=-1)
-@click.option("--target", required=True, help="Where to: poll://any@GROUP or GROUP.")
+@click.option(
+    "--target",
+    required=True,
+    help="Where to: GROUP, poll://any@GROUP, celery://QUEUE or queue://NAME.",
+)
 @click.option("--id", "promise_id", help="The call's id; the same id is the same call.")
 @click.option(
     "--timeout",

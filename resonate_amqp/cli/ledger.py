@@ -13,7 +13,7 @@ from resonate_amqp.errors import ResonateError
 from resonate_amqp.ledgers import schema, sharding
 from resonate_amqp.resonate.failpoints import Mishap
 from resonate_amqp.resonate.ledger import start_ledger
-from resonate_amqp.settings import read, resolve
+from resonate_amqp.settings import PREFIX, read, resolve
 
 
 @click.group()
@@ -24,11 +24,20 @@ def ledger() -> None:
 @ledger.command()
 @broker
 @ledger_url
+@click.option(
+    "--foreign",
+    envvar=PREFIX + "FOREIGN",
+    show_envvar=True,
+    metavar="PATTERNS",
+    help="Queues of others that calls may be sent to, as in 'celery,shop.*'; all unless given.",
+)
 @failpoints
 @logs
-def serve(broker_url: str, ledger_url: str, mishaps: tuple[Mishap, ...]) -> None:
+def serve(
+    broker_url: str, ledger_url: str, foreign: str | None, mishaps: tuple[Mishap, ...]
+) -> None:
     """Record promises until SIGTERM or Ctrl-C; creates the schema in an empty database."""
-    settings = read({"url": broker_url, "ledger": ledger_url})
+    settings = read({"url": broker_url, "ledger": ledger_url, "foreign": foreign})
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

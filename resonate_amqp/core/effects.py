@@ -6,7 +6,7 @@ its changes in one transaction. No transition sees anything but the overlay.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -41,11 +41,18 @@ class View(Protocol):
         ...
 
 
+def anywhere(_target: str) -> str:
+    """Refuses no target."""
+    return ""
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """Bounds of the machine: how often a task may be taken over without progress."""
+    """Bounds of the machine: how often a task may be taken over without progress, and why
+    nothing is created for a target; empty for one that may be."""
 
     max_deliveries: int = 10
+    refuses: Callable[[str], str] = anywhere
 
 
 @dataclass(slots=True)

@@ -7,6 +7,7 @@ from typing import assert_never
 
 from resonate_amqp.core import leases, promises, schedules, tasks
 from resonate_amqp.core.effects import Overlay
+from resonate_amqp.core.reports import PromiseReport
 from resonate_amqp.core.requests import (
     Group,
     Mirrored,
@@ -92,6 +93,8 @@ def transition(state: Overlay, request: Request, now: int, group: str) -> Respon
             return promises.register_callback(state, request, now)
         case PromiseRegisterListener():
             return promises.register_listener(state, request, now)
+        case PromiseReport():
+            return promises.report(state, request, now, group)
         case TaskGet():
             return tasks.get(state, request, now)
         case TaskCreate():

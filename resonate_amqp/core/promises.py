@@ -19,6 +19,7 @@ from resonate_amqp.core.model import (
     Value,
     origin_of,
 )
+from resonate_amqp.core.reports import PromiseReport
 from resonate_amqp.core.requests import (
     PromiseCreate,
     PromiseGet,
@@ -52,7 +53,7 @@ def create(state: Overlay, request: PromiseCreate, now: int) -> Response:
         timeout_at=request.timeout_at,
         created_at=min(now, request.timeout_at),
     )
-    refusal = _refuse_tags(promise)
+    refusal = _refuse_tags(promise) or state.limits.refuses(promise.target)
     if refusal:
         return Response(status=400, error=refusal)
     promise = promise.at(now)
@@ -95,6 +96,29 @@ def mirrored(
     promise = live(state, promise_id, now)
     if promise is not None and promise.pending:
         settled(state, promise, verdict, value, now, "")
+
+
+def report(state: Overlay, request: PromiseReport, now: int, group: str) -> Response:
+    """Settle a promise as its callee answered; the first outcome counts.
+
+    What is said of a task that a worker ever held is passed over: its holder tells the outcome.
+    """
+    promise = live(state, request.id, now)
+    if promise is None:
+        return absent(request.id)
+    kind = promise.target.partition("://")[0]
+    reading = request.readings.get(kind, f"promise {promise.id!r} is not settled by a reply")
+    task = state.task(promise.id)
+    if reading is None or (task is not None and task.version and kind in request.readings):
+        return Response(status=200, promise=promise)
+    if isinstance(reading, str):
+        return Response(status=400, promise=promise, error=reading)
+    if not promise.pending:
+        again = promise.settled_by == group
+        return Response(status=409, promise=promise, applied=again, error=_decided(promise))
+    verdict, value = reading
+    promise = settled(state, promise, verdict, value, now, group)
+    return Response(status=200, promise=promise, applied=True)
 
 
 def register_callback(state: Overlay, request: PromiseRegisterCallback, now: int) -> Response:
@@ -277,6 +301,17 @@ def joined(names: tuple[str, ...], name: str) -> tuple[str, ...]:
 def absent(promise_id: str) -> Response:
     """404, naming the promise."""
     return Response(status=404, error=f"promise {promise_id!r} does not exist")
+
+
+def _decided(promise: Promise) -> str:
+    match promise.state:
+        case PromiseState.REJECTED_TIMEDOUT:
+            when = "the reply came after its deadline"
+        case PromiseState.REJECTED_CANCELED:
+            when = "the reply came after it was canceled"
+        case _:
+            when = "another reply, or somebody else, settled it before"
+    return f"promise {promise.id!r} is {promise.state}: {when}"
 
 
 def internal(promise: Promise) -> Response:

@@ -20,6 +20,7 @@ from resonate_amqp.core.model import (
     TaskState,
     Value,
 )
+from resonate_amqp.core.reports import PromiseReport
 from resonate_amqp.core.timetable import ScheduleRequest, ScheduleSearch, ScheduleTrigger
 
 
@@ -84,13 +85,18 @@ class TaskGet:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TaskCreate:
-    """Create a promise together with its task, acquired under a TTL lease of `ttl` ms."""
+    """Create a promise together with its task, acquired under a TTL lease of `ttl` ms.
+
+    `redelivered` tells that the broker took the message behind it back from somebody: who holds
+    the task under a TTL lease may be gone.
+    """
 
     kind: ClassVar[str] = "task.create"
     pid: str
     ttl: int
     holder: str
     action: PromiseCreate
+    redelivered: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -229,6 +235,7 @@ Request = (
     | PromiseSettle
     | PromiseRegisterCallback
     | PromiseRegisterListener
+    | PromiseReport
     | TaskGet
     | TaskCreate
     | TaskAcquire

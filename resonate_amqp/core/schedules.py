@@ -40,7 +40,7 @@ def create(state: Overlay, request: ScheduleCreate, now: int) -> Response:
 
     Its past is kept; its next tick is counted from now on when the cron expression is another.
     """
-    refusal = _refuse(request)
+    refusal = _refuse(request) or state.limits.refuses(request.tags[TARGET])
     if refusal:
         return Response(status=400, error=refusal)
     existing = state.schedule(request.id)

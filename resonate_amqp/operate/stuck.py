@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resonate_amqp.core.model import Promise, Task, TaskState
-from resonate_amqp.wire.address import queue_of
+from resonate_amqp.wire.address import is_foreign, queue_of
 
 STATES = (TaskState.HALTED, TaskState.PENDING, TaskState.ACQUIRED)
 """The worst first."""
@@ -54,6 +54,9 @@ def _waits_for(promise: Promise, task: Task) -> str:
         case TaskState.HALTED:
             return f"somebody to redrive it: {task.reason or 'no reason was given'}"
         case TaskState.PENDING:
-            return f"a worker that takes it from {queue_of(promise.target)}"
+            queue = queue_of(promise.target)
+            if is_foreign(promise.target) and not task.version:
+                return f"whoever takes it from {queue} to answer"
+            return f"a worker that takes it from {queue}"
         case _:
             return f"its holder {task.pid}"

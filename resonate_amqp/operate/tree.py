@@ -39,7 +39,8 @@ def describe(promise: Promise, task: Task | None, now: int | None = None) -> str
         held = f" by {task.pid}" if now is not None and task.pid else ""
         parts.append(f"[{task.state}{held}{f': {task.reason}' if task.reason else ''}]")
     if promise.pending and now is not None:
-        where = [group_of(promise.target)] if promise.target else []
+        target = promise.target
+        where = [group_of(target) or target] if target else []
         parts.append(", ".join([*where, lasting(now - promise.created_at)]))
     return " ".join(part for part in parts if part)
 

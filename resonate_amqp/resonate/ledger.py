@@ -14,6 +14,7 @@ from resonate_amqp.ledgers.sql import SqlLedger
 from resonate_amqp.resonate.embedded import open_broker
 from resonate_amqp.resonate.failpoints import Mishap, armed
 from resonate_amqp.resonate.machine import Pump, SystemClock, SystemRandom
+from resonate_amqp.server.foreign import Allowed
 from resonate_amqp.server.service import LedgerService
 from resonate_amqp.server.terms import Terms
 from resonate_amqp.settings import Settings
@@ -61,7 +62,8 @@ class RunningLedger:
 
     def _serve(self, queue: int, owners: tuple[int, ...]) -> _Served:
         settings = self._settings
-        limits = Limits(max_deliveries=settings.max_deliveries)
+        allowed = Allowed(settings.foreign)
+        limits = Limits(max_deliveries=settings.max_deliveries, refuses=allowed.refuses)
         ledger = SqlLedger(settings.ledger, queue=queue, limits=limits)
         name = f"resonate_amqp ledger {queue}"
         broker = open_broker(settings.url, heartbeat_s=settings.heartbeat, name=name)

@@ -41,6 +41,7 @@ from resonate_amqp.runtime.outcomes import outcome_of
 from resonate_amqp.runtime.registry import LATEST, Registered, Registry, unknown
 from resonate_amqp.wire.address import canonical, check_id
 from resonate_amqp.wire.codec import decode_call, encode, encode_call
+from resonate_amqp.wire.foreign import check_call
 from resonate_amqp.wire.tags import check_tags
 from resonate_amqp.wire.typed import UNTYPED, Shape, Types, shape_of
 
@@ -115,6 +116,7 @@ def create_of(
             else:
                 tags[SCOPE] = "global"
                 tags[TARGET] = _target(family, command, name)
+                check_call(tags[TARGET], param)
             if command.delay is not None:
                 tags[DELAY] = str(now + round(seconds_of(command.delay) * 1000))
             timeout_at = _deadline(family, command.timeout, now)

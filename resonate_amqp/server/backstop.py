@@ -12,11 +12,11 @@ import logging
 from collections import defaultdict
 from collections.abc import Mapping
 
-from resonate_amqp.core.model import TaskState
+from resonate_amqp.core.model import Promise, Task, TaskState
 from resonate_amqp.core.requests import TaskSearch
 from resonate_amqp.core.timers import Timer, TimerKind
 from resonate_amqp.ports import Broker, Ledger
-from resonate_amqp.wire.address import queue_of
+from resonate_amqp.wire.address import is_foreign, queue_of
 
 log = logging.getLogger(__name__)
 
@@ -75,7 +75,7 @@ class Backstop:
             if task is None or task.retry_at is None:
                 continue
             offered_at = task.retry_at
-            if not (promise.pending and task.offered):
+            if not (promise.pending and task.offered) or _out_of_reach(promise, task):
                 continue
             self._overdue.add(task.id)
             if self._again_at.get(task.id, 0) <= now:
@@ -126,3 +126,9 @@ class Backstop:
         for known in (self._waits_ms, self._again_at):
             for task_id in known.keys() - overdue:
                 del known[task_id]
+
+
+def _out_of_reach(promise: Promise, task: Task) -> bool:
+    """Whether whoever took the message may know nothing of us, and be at work: then a second one
+    would have the work done twice."""
+    return is_foreign(promise.target) and not task.version

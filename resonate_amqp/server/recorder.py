@@ -27,13 +27,13 @@ from resonate_amqp.ports import (
     Unconfirmed,
 )
 from resonate_amqp.server.backstop import Backstop
-from resonate_amqp.server.deadletters import DeadLetters
 from resonate_amqp.server.intake import Asked, Intake, Load
 from resonate_amqp.server.mirrors import Mirrors
 from resonate_amqp.server.outbox import Outbox
 from resonate_amqp.server.post import Post
 from resonate_amqp.server.shards import Shards
 from resonate_amqp.server.terms import Terms
+from resonate_amqp.server.transfers import Transfers
 from resonate_amqp.server.watch import Watch
 from resonate_amqp.server.windows import committed
 from resonate_amqp.wire.envelope import (
@@ -71,12 +71,13 @@ class Recorder:
         self._failpoints = failpoints
         self._shards = shards
         self._intake = Intake()
-        self._outbox = Outbox(broker, random, terms.queue_type, terms.declare)
+        self._outbox = Outbox(broker, random, terms.queue_type, terms.declare, address)
         self._backstop = Backstop(broker, terms.backstop_ms, terms.hold_max_ms)
         self._mirrors = Mirrors(broker, random, address)
         self._watch = Watch()
         self._post = Post()
-        self._dead = DeadLetters(broker)
+        self._transfers = Transfers(broker)
+        self._refused: list[tuple[Delivery, str]] = []
         self._notified: list[tuple[str, str]] = []
         self._now = 0
         self._now_read_at = 0
@@ -95,13 +96,13 @@ class Recorder:
                 self._outbox.confirmed(tokens)
                 if self._outbox.has_confirmed():
                     self._failpoints.reach(Failpoint.OUTBOX_CONFIRMED)
-                self._dead.confirmed(tokens)
+                self._transfers.confirmed(tokens)
             case Unconfirmed(tokens=tokens, oversized=True):
                 self._outbox.oversized(tokens)
-                self._dead.oversized(tokens)
+                self._transfers.oversized(tokens)
             case Unconfirmed(tokens=tokens, unroutable=unroutable):
                 self._outbox.unconfirmed(tokens, unroutable, clock)
-                self._dead.unconfirmed(tokens, clock)
+                self._transfers.unconfirmed(tokens, clock)
             case Inspected(queue=queue, messages=messages):
                 self._backstop.inspected(queue, messages, self.time())
 
@@ -125,22 +126,23 @@ class Recorder:
         self._backstop.clear()
         self._mirrors.clear()
         self._notified = []
-        self._dead.clear()
+        self._transfers.clear()
+        self._refused.clear()
 
     def reconnected(self, clock: int) -> None:
         """Only publishing was interrupted: what was not confirmed is published again."""
         self._outbox.resend_all(clock)
-        self._dead.resend_all()
+        self._transfers.resend_all()
 
     def deaf_until_now(self) -> None:
         """Nobody could be heard until now, so no lease that ran out meanwhile is lost."""
         self._heard_since = self.time()
 
     def to_resend_dead(self, clock: int) -> bool:
-        return self._dead.to_resend(clock)
+        return self._transfers.to_resend(clock)
 
     def resend_dead(self) -> None:
-        self._dead.resend()
+        self._transfers.resend()
 
     def _read(self, now: int) -> None:
         self._now = max(self._now, now)
@@ -153,7 +155,7 @@ class Recorder:
 
     def idle_ms(self, clock: int) -> int:
         """How long there is nothing to do, if nothing happens."""
-        if len(self._intake):
+        if len(self._intake) or self._outbox.urgent():
             return 0
         waits = [self._watch.next_at() - self.time(), self._backstop.due_at() - clock]
         if self._notified or self._outbox.has_confirmed():
@@ -176,7 +178,10 @@ class Recorder:
         passed_on = self._shards.pass_on(load)
         for replies in load.replies:
             self._hear(replies, clock)
+        for delivery, queue in load.elsewhere:
+            self._transfers.pass_on(delivery, queue)
         asked = [one for one in load.asked if one.group.query is None]
+        asked += load.reports
         timers = self._watch.take_due(self._ledger, self.time(), MOST_TIMERS)
         timers += self._backstop.take()
         # Whoever passes on proves that it still may: two that err would do nothing else for ever.
@@ -204,7 +209,7 @@ class Recorder:
         return self._shards.owners if self._shards.divided else ()
 
     def _urgent(self) -> bool:
-        return self._mirrors.waiting() or self._outbox.has_oversized()
+        return self._mirrors.waiting() or self._outbox.urgent()
 
     def _tidying_due(self, clock: int) -> bool:
         if not (self._notified or self._outbox.has_confirmed()):
@@ -222,7 +227,7 @@ class Recorder:
             confirmed=self._outbox.take_confirmed(),
             notified=notified,
             mirrored=self._mirrors.outcomes(),
-            halts=self._outbox.take_oversized(),
+            halts=self._outbox.take_unsendable(),
             heard_since=self._heard_since,
         )
 
@@ -237,7 +242,10 @@ class Recorder:
 
     def _answer(self, asked: Sequence[Asked], outcome: Outcome) -> None:
         for one, responses in zip(asked, outcome.answers, strict=True):
-            self._post.reply(one.reply_to, encode_reply(one.group, responses, None))
+            if one.is_report:
+                self._hear_of(one, responses[0])
+            else:
+                self._post.reply(one.reply_to, encode_reply(one.group, responses, None))
         for unblock in outcome.unblocks:
             self._post.unblock(unblock.address, encode_unblock(unblock.promise))
             self._notified.append((unblock.promise.id, unblock.address))
@@ -249,6 +257,11 @@ class Recorder:
         self._backstop.taken(outcome.taken)
         self._outbox.void(outcome.void)
         self._outbox.publish(outcome.executes, outcome.now)
+
+    def _hear_of(self, one: Asked, response: Response) -> None:
+        """A reply that settled nothing is put aside, unless it did so when it came before."""
+        if not (response.ok or (response.applied and one.delivery.redelivered)):
+            self._refused.append((one.delivery, response.error))
 
     def _answer_queries(self, load: Load) -> None:
         for one in load.asked:
@@ -291,6 +304,9 @@ class Recorder:
                 log.exception("group %s cannot be applied", one.group.id)
                 kind = one.group.steps[0].kind
                 reason = _failed_on(error)
+                if one.is_report:
+                    self._refused.append((one.delivery, reason))
+                    continue
                 reply = encode_bad_reply(one.group.id, kind, 500, reason)
                 self._post.reply(one.reply_to, reply)
                 if one.delivery in load.deliveries:
@@ -304,9 +320,12 @@ class Recorder:
         self._post.send(self._broker, self.time(), self._owners())
         if load.asked:
             self._failpoints.reach(Failpoint.BATCH_PUBLISHED)
-        self._broker.ack(load.deliveries)
-        for delivery, reason in load.dead:
-            self._dead.add(delivery, reason)
+        refused, self._refused = self._refused, []
+        aside = {id(delivery) for delivery, _ in refused}
+        told = [one.delivery for one in load.reports if id(one.delivery) not in aside]
+        self._broker.ack(load.deliveries + told)
+        for delivery, reason in (*load.dead, *refused):
+            self._transfers.bury(delivery, reason)
 
 
 def _failed_on(error: Exception) -> str:

@@ -35,8 +35,8 @@ class Shards:
     def pass_on(self, load: Load) -> bool:
         """Send the groups of a load that are another queue's there, and keep ours.
 
-        Answers whether there were any. A group about promises of several queues is nobody's: it
-        would be applied to records that another ledger writes.
+        Answers whether there were any; replies are only sorted out. A group about promises of
+        several queues is nobody's: it would be applied to records that another ledger writes.
         """
         if set(self.owners) == {self._number}:
             return False
@@ -51,10 +51,15 @@ class Shards:
             else:
                 elsewhere[queues.pop(), one.reply_to].append(encode_group(one.group))
         load.asked[:] = kept
+        for one in list(load.reports):
+            queue = self.owners[shard_of(one.group.about)]
+            if queue != self._number:
+                load.reports.remove(one)
+                load.elsewhere.append((one.delivery, ledger_queue(queue)))
         for (queue, reply_to), groups in elsewhere.items():
             for body in requests_of(groups):
                 self._broker.publish(ledger_queue(queue), body, mandatory=True, reply_to=reply_to)
-        return bool(elsewhere)
+        return bool(elsewhere or load.elsewhere)
 
     def _owners(self, group: Group) -> set[int]:
         """The queues whose promises a group is about; a search is about whoever gets it."""

@@ -1,13 +1,14 @@
 """Every name on the broker, and the addresses that stand for them.
 
-A target is what a caller writes (`poll://any@billing`); it is kept in one canonical form and
-leads to one queue. No other module spells a queue's name.
+A target is what a caller writes (`poll://any@billing`, `celery://payments`); it is kept in one
+canonical form and leads to one queue. No other module spells a queue's name.
 """
 
 from __future__ import annotations
 
 import re
 from functools import lru_cache
+from urllib.parse import quote, unquote
 
 from resonate_amqp.core.model import SHARDS, shard_of
 from resonate_amqp.errors import InvalidId, InvalidTarget
@@ -21,11 +22,21 @@ UNI_PREFIX = "resonate.uni."
 MAX_ROOT_ID = 200
 MAX_ID = 255
 MAX_SCHEDULE_ID = 150
+MAX_QUEUE = 255
+
+CELERY = "celery"
+QUEUE = "queue"
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _POLL = re.compile(r"poll://(?:(any|uni)@)?([^/@]+)(?:/([^/@]+))?")
-_FORMS = "poll://any@GROUP, poll://uni@GROUP/PID, poll://GROUP or GROUP"
+_FOREIGN = re.compile(r"(celery|queue)://(.*)", re.DOTALL)
+_OWN = (PREFIX, "amq.")
+_PLAIN = "/:@"
+_BROKEN = re.compile(r"%(?![0-9A-Fa-f]{2})")
+FORMS = (
+    "poll://any@GROUP, poll://uni@GROUP/PID, poll://GROUP, GROUP, celery://QUEUE or queue://NAME"
+)
 
 
 def ledger_queue(number: int) -> str:
@@ -77,13 +88,19 @@ def check_name(what: str, name: str) -> str:
 
 @lru_cache(maxsize=1024)
 def canonical(target: str) -> str:
-    """`poll://any@GROUP` or `poll://uni@GROUP/PID` for any accepted form; else InvalidTarget."""
+    """The one form of a target: `poll://any@GROUP`, `poll://uni@GROUP/PID`, `celery://QUEUE` or
+    `queue://NAME`, a queue's name percent-encoded where it is odd. Anything else: InvalidTarget.
+    """
     if not isinstance(target, str):
-        raise InvalidTarget(f"target {target!r} is of type {type(target).__name__}; write {_FORMS}")
+        raise InvalidTarget(f"target {target!r} is of type {type(target).__name__}; write {FORMS}")
+    foreign = _FOREIGN.fullmatch(target)
+    if foreign is not None:
+        kind, name = foreign.groups()
+        return f"{kind}://{quote(_foreign_queue(target, name), safe=_PLAIN)}"
     text = target if "://" in target else f"poll://any@{target}"
     match = _POLL.fullmatch(text)
     if match is None:
-        raise InvalidTarget(f"target {target!r} is not an address; write {_FORMS}")
+        raise InvalidTarget(f"target {target!r} is not an address; write {FORMS}")
     cast, group, pid = match.groups()
     check_name(f"target {target!r}: group", group)
     if pid is not None:
@@ -95,10 +112,18 @@ def canonical(target: str) -> str:
     return f"poll://uni@{group}/{pid}"
 
 
+def is_foreign(target: str) -> bool:
+    """Whether a canonical target leads to a queue that is not ours."""
+    return not target.startswith("poll://")
+
+
 @lru_cache(maxsize=1024)
 def queue_of(target: str) -> str:
-    """The queue a canonical target leads to."""
-    match = _POLL.fullmatch(canonical(target))
+    """The queue a target leads to; raises InvalidTarget as `canonical` does."""
+    named = canonical(target)
+    if is_foreign(named):
+        return unquote(named.partition("://")[2])
+    match = _POLL.fullmatch(named)
     assert match is not None
     cast, group, pid = match.groups()
     return uni_queue(group, pid) if cast == "uni" else any_queue(group)
@@ -106,9 +131,30 @@ def queue_of(target: str) -> str:
 
 @lru_cache(maxsize=1024)
 def group_of(target: str) -> str:
-    """The group a target names, or an empty string when it is no target of ours."""
+    """The group a target names; an empty string when it leads to none of ours."""
     match = _POLL.fullmatch(target)
     return match.group(2) if match else ""
+
+
+def _foreign_queue(target: str, name: str) -> str:
+    """The name of somebody else's queue, as a target spells it."""
+    try:
+        queue = unquote(_BROKEN.sub("%25", name), errors="strict")
+        size = len(queue.encode())
+    except UnicodeError:
+        raise InvalidTarget(f"target {target!r}: the queue's name is not UTF-8") from None
+    if not queue:
+        raise InvalidTarget(f"target {target!r} names no queue; write {FORMS}")
+    if size > MAX_QUEUE:
+        raise InvalidTarget(f"target {target!r}: a queue's name has at most {MAX_QUEUE} bytes")
+    if _CONTROL.search(queue):
+        raise InvalidTarget(f"target {target!r}: the queue's name holds a control character")
+    if queue.startswith(_OWN):
+        raise InvalidTarget(
+            f"target {target!r}: queues named resonate.* and amq.* are not for calls; to call a "
+            "group write poll://any@GROUP"
+        )
+    return queue
 
 
 def check_root_id(promise_id: str) -> str:

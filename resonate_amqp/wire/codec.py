@@ -68,10 +68,12 @@ def encode_call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     types: Types = UNTYPED,
+    message: Mapping[str, Any] | None = None,
 ) -> Value:
     """The param of a call; function and version stand in the headers too, for those who look.
 
-    `types` are the function's, as far as they are known where the call is made.
+    `types` are the function's, as far as they are known where the call is made; `message` is the
+    one the call came by, when it is to be sent again as it was.
     """
     check_name("func", func)
     plain_args = [
@@ -83,6 +85,8 @@ def encode_call(
         _check_text(name, "kwargs")
         plain_kwargs[name] = _plain_of(argument, f"kwargs.{name}", types.at(name))
     call = {"func": func, "args": plain_args, "kwargs": plain_kwargs, "version": version}
+    if message is not None:
+        call["message"] = message
     return Value({"func": func, "version": str(version)}, _packed(call, "arguments"))
 
 
@@ -106,21 +110,38 @@ def encode_error(error: BaseException) -> Value:
     remote = error if isinstance(error, RemoteError) else error.__cause__
     origin = remote.remote_traceback if isinstance(remote, RemoteError) else ""
     name = error.type_name if isinstance(error, RemoteError) else type_name(type(error))
-    name = _plain(name)[:MAX_NAME].replace("\0", r"\0")
     here = "".join(traceback.format_exception(error))
+    trace = f"{origin}\n{here}" if origin else here
+    args = None if isinstance(error, RemoteError) else error.args
+    return encode_failure(name, _message(error), trace, args)
+
+
+def encode_failure(
+    name: str, message: object, trace: str, args: list[Any] | tuple[Any, ...] | None = None
+) -> Value:
+    """An error as it is recorded, from its parts; `args` only if they can be."""
+    name = _plain(name)[:MAX_NAME].replace("\0", r"\0")
     record: dict[str, Any] = {
         "__type": "error",
         "type": name,
-        "message": _plain(_message(error))[:MAX_MESSAGE],
-        "traceback": _plain(f"{origin}\n{here}" if origin else here)[-MAX_TRACEBACK:],
+        "message": _plain(message)[:MAX_MESSAGE],
+        "traceback": _plain(trace)[-MAX_TRACEBACK:],
     }
-    if not isinstance(error, RemoteError):
+    if args is not None:
         try:
-            if len(_data(error.args, "args")) <= MAX_MESSAGE:
-                record["args"] = error.args
+            if len(_data(args, "args")) <= MAX_MESSAGE:
+                record["args"] = args
         except Encoding:
             record.pop("args", None)
     return Value({"error": name}, _packed(record, "error"))
+
+
+def recorded_result(value: Any) -> tuple[PromiseState, Value]:
+    """The verdict of a callee that came to `value`; one that cannot be recorded is an error."""
+    try:
+        return PromiseState.RESOLVED, encode(value, "result")
+    except Encoding as refusal:
+        return PromiseState.REJECTED, encode_error(refusal)
 
 
 def error_of(promise: Promise, errors: Mapping[str, type[Exception]] = NO_ERRORS) -> Exception:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from resonate_amqp.core.model import TARGET, PromiseState, TaskState
+from resonate_amqp.core.reports import PromiseReport
 from resonate_amqp.core.requests import (
     Lease,
     OriginGet,
@@ -33,6 +34,7 @@ from resonate_amqp.core.requests import (
 from resonate_amqp.errors import InvalidId, InvalidTarget, Malformed
 from resonate_amqp.wire.address import canonical, check_id, is_ledger_queue, is_reply_queue
 from resonate_amqp.wire.fields import Fields, write_value
+from resonate_amqp.wire.foreign import read_param
 from resonate_amqp.wire.schedules import READERS as SCHEDULE_READERS
 from resonate_amqp.wire.schedules import write_schedule_request
 
@@ -80,12 +82,9 @@ def _data(request: Request | Query) -> dict[str, Any]:
         case PromiseRegisterListener():
             return {"awaited": request.awaited, "address": request.address}
         case TaskCreate():
-            return {
-                "pid": request.pid,
-                "ttl": request.ttl,
-                "holder": request.holder,
-                "action": write_request(request.action),
-            }
+            lease = {"pid": request.pid, "ttl": request.ttl, "holder": request.holder}
+            again = {"redelivered": True} if request.redelivered else {}
+            return {**lease, "action": write_request(request.action), **again}
         case TaskAcquire():
             return {
                 "id": request.id,
@@ -118,6 +117,8 @@ def _data(request: Request | Query) -> dict[str, Any]:
             return _lease(request) | {"delay": request.delay} | why
         case TaskLease():
             return _lease(request) | {"ttl": request.ttl}
+        case PromiseReport():
+            raise AssertionError(f"{request.kind} does not travel")
         case TaskHalt():
             held = _lease(request) if request.holder else {"id": request.id}
             return held | {"reason": request.reason}
@@ -150,7 +151,7 @@ def _create(fields: Fields) -> PromiseCreate:
     return PromiseCreate(
         id=read_id(fields),
         timeout_at=fields.integer("timeoutAt"),
-        param=fields.value("param"),
+        param=read_param(fields, "param", tags.get(TARGET, "")),
         tags=tags,
         strict=fields.boolean("strict"),
     )
@@ -187,6 +188,7 @@ def _task_create(fields: Fields) -> TaskCreate:
         ttl=fields.positive("ttl"),
         holder=fields.text("holder"),
         action=action,
+        redelivered=fields.boolean("redelivered"),
     )
 
 

@@ -20,6 +20,7 @@ from resonate_amqp.errors import InvalidId, InvalidTarget, Malformed, UsageError
 from resonate_amqp.wire.address import canonical, check_root_id, check_schedule_id
 from resonate_amqp.wire.cron import check_cron
 from resonate_amqp.wire.fields import MAX_NAMES, Fields, read_value, write_value
+from resonate_amqp.wire.foreign import read_param
 
 MOST_FOUND = 10_000
 OWN_TAGS = 4
@@ -93,6 +94,7 @@ def _schedule_id(fields: Fields) -> str:
 
 def _create(fields: Fields) -> ScheduleCreate:
     schedule_id, written = _schedule_id(fields), fields.text("cron")
+    tags = _tags(fields)
     try:
         cron = check_cron(written)
     except UsageError as error:
@@ -100,8 +102,8 @@ def _create(fields: Fields) -> ScheduleCreate:
     return ScheduleCreate(
         id=schedule_id,
         cron=cron,
-        param=fields.value("promiseParam"),
-        tags=_tags(fields),
+        param=read_param(fields, "promiseParam", tags[TARGET]),
+        tags=tags,
         timeout_ms=fields.positive("promiseTimeout"),
     )
 

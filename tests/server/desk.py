@@ -26,6 +26,7 @@ from resonate_amqp.wire.envelope import (
     encode_group,
     encode_requests,
 )
+from resonate_amqp.wire.properties import PLAIN, Properties
 from resonate_amqp.wire.topology import Queue, reply_queue, target_queue
 
 START = 1_700_000_000_000
@@ -93,6 +94,7 @@ class Unsure(MemoryConnection):
         mandatory: bool = False,
         token: int = 0,
         reply_to: str = "",
+        properties: Properties = PLAIN,
     ) -> None:
         if self.mute:
             return
@@ -108,6 +110,7 @@ class Unsure(MemoryConnection):
             mandatory=mandatory,
             token=token,
             reply_to=reply_to,
+            properties=properties,
         )
 
 

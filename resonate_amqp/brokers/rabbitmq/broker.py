@@ -34,6 +34,7 @@ from resonate_amqp.ports import (
     Refused,
     Unconfirmed,
 )
+from resonate_amqp.wire.properties import PLAIN, Properties
 from resonate_amqp.wire.topology import Exchange, Queue
 
 log = logging.getLogger(__name__)
@@ -146,6 +147,7 @@ class RabbitBroker:
         mandatory: bool = False,
         token: int = 0,
         reply_to: str = "",
+        properties: Properties = PLAIN,
     ) -> None:
         if self._publisher is None:
             if token:
@@ -159,6 +161,7 @@ class RabbitBroker:
             mandatory=mandatory,
             token=token,
             reply_to=reply_to,
+            properties=properties,
         )
 
     def ack(self, deliveries: Sequence[Delivery]) -> None:

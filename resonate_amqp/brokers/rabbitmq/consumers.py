@@ -273,6 +273,7 @@ class Consumers:
                 redelivered=bool(method.redelivered),
                 redeliveries=_count(headers.get("x-delivery-count")),
                 reply_to=_text(properties.reply_to),
+                correlation_id=_text(properties.correlation_id),
                 headers=headers,
             )
         )

@@ -1,7 +1,7 @@
 """Publisher: the channels of the publishing connection, and which publishes the broker has.
 
-Confirms are matched by delivery tag; a returned message is told by the token it carries, because
-the broker also confirms what it returned. After a nack the channel is replaced: on RabbitMQ 3.10
+Confirms are matched by delivery tag; a returned message is told by the id it carries, because the
+broker also confirms what it returned. After a nack the channel is replaced: on RabbitMQ 3.10
 a channel that saw one nack from a quorum queue without a leader goes on refusing.
 """
 
@@ -10,17 +10,26 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from itertools import takewhile
-from typing import Any
+from typing import Any, NamedTuple
 
 import pika
 from pika.channel import Channel
 from pika.spec import Basic
 
+from resonate_amqp.brokers.rabbitmq.properties import basic
 from resonate_amqp.ports import Confirmed, Event, Unconfirmed
+from resonate_amqp.wire.properties import PLAIN, Properties
 
 _TOO_LARGE = re.compile(r"message size (\d+) is larger than configured max size")
-TRANSIENT = 1
-PERSISTENT = 2
+
+
+class _Open(NamedTuple):
+    """A publish that the broker has not answered for."""
+
+    token: int
+    size: int
+    key: str
+    message_id: str
 
 
 class Publisher:
@@ -38,8 +47,8 @@ class Publisher:
         self._plain: Channel | None = None
         self._confirming: Channel | None = None
         self._tag = 0
-        self._open: dict[int, tuple[int, int]] = {}
-        self._returned: dict[str, str] = {}
+        self._open: dict[int, _Open] = {}
+        self._returned: set[tuple[str, str]] = set()
         self._open_plain()
         self._open_confirming()
 
@@ -53,22 +62,19 @@ class Publisher:
         mandatory: bool,
         token: int,
         reply_to: str,
+        properties: Properties = PLAIN,
     ) -> None:
         channel = self._confirming if token else self._plain
         if channel is None or not channel.is_open:
             if token:
                 self._push(Unconfirmed((token,)))
             return
-        properties = pika.BasicProperties(
-            content_type="application/json",
-            delivery_mode=PERSISTENT if persistent else TRANSIENT,
-            reply_to=reply_to or None,
-            message_id=str(token) if token else None,
-        )
+        message_id = properties.message_id or (str(token) if token else "")
+        sent = basic(properties, persistent=persistent, reply_to=reply_to, message_id=message_id)
         if token:
             self._tag += 1
-            self._open[self._tag] = (token, len(body))
-        channel.basic_publish(exchange, key, body, properties, mandatory)
+            self._open[self._tag] = _Open(token, len(body), key, message_id)
+        channel.basic_publish(exchange, key, body, sent, mandatory)
 
     @property
     def open(self) -> bool:
@@ -131,7 +137,7 @@ class Publisher:
         _body: bytes,
     ) -> None:
         if properties.message_id:
-            self._returned[properties.message_id] = method.routing_key
+            self._returned.add((method.routing_key, properties.message_id))
         else:
             self._push(Unconfirmed((), method.routing_key))
 
@@ -140,19 +146,19 @@ class Publisher:
         tags = [method.delivery_tag]
         if method.multiple:
             tags = list(takewhile(lambda tag: tag <= method.delivery_tag, self._open))
-        tokens = [self._open.pop(tag)[0] for tag in tags if tag in self._open]
+        settled = [self._open.pop(tag) for tag in tags if tag in self._open]
         if isinstance(method, Basic.Nack):
-            self._push(Unconfirmed(tuple(tokens)))
+            self._push(Unconfirmed(tuple(one.token for one in settled)))
             if self._confirming is not None and self._confirming.is_open:
                 self._confirming.close()
             return
         confirmed = []
-        for token in tokens:
-            key = self._returned.pop(str(token), None)
-            if key is None:
-                confirmed.append(token)
+        for one in settled:
+            if (one.key, one.message_id) not in self._returned:
+                confirmed.append(one.token)
             else:
-                self._push(Unconfirmed((token,), key))
+                self._returned.discard((one.key, one.message_id))
+                self._push(Unconfirmed((one.token,), one.key))
         if confirmed:
             self._push(Confirmed(tuple(confirmed)))
 
@@ -162,12 +168,12 @@ class Publisher:
         if found is None:
             return
         size = int(found.group(1))
-        too_large = [tag for tag, (_, length) in self._open.items() if length == size]
-        tokens = tuple(self._open.pop(tag)[0] for tag in too_large)
+        too_large = [tag for tag, one in self._open.items() if one.size == size]
+        tokens = tuple(self._open.pop(tag).token for tag in too_large)
         self._push(Unconfirmed(tokens, oversized=True))
 
     def _fail_open(self) -> None:
-        tokens = tuple(token for token, _ in self._open.values())
+        tokens = tuple(one.token for one in self._open.values())
         self._open.clear()
         self._returned.clear()
         if tokens:

@@ -45,11 +45,11 @@ def cli() -> None:
     """Durable RPC over RabbitMQ: calls between processes that survive a crash of anything."""
 
 
-def main(arguments: Sequence[str] | None = None) -> None:
-    """Run the command line and exit: 0, 1 failed or not found, 2 usage, 3 rejected, 4 timeout,
-    69 unreachable, 130 interrupted."""
+def main(arguments: Sequence[str] | None = None, name: str = "resonate-amqp") -> None:
+    """Run the command line, called by a name, and exit: 0, 1 failed or not found, 2 usage,
+    3 rejected, 4 timeout, 69 unreachable, 130 interrupted."""
     try:
-        cli.main(args=arguments, prog_name="resonate-amqp", standalone_mode=False)
+        cli.main(args=arguments, prog_name=name, standalone_mode=False)
     except click.exceptions.Exit as stop:
         sys.exit(stop.exit_code)
     except click.ClickException as error:

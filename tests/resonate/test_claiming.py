@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import queue
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
@@ -139,3 +140,27 @@ def test_watch_tells_once_a_promise_is_settled(resonate: Resonate) -> None:
         told.get(timeout=0.1)
     resonate.promises.resolve("answer", 1)
     assert isinstance(told.get(timeout=10), Settled)
+
+
+def test_what_another_function_called_is_claimed_under_its_id_in_that_tree(
+    resonate: Resonate,
+) -> None:
+    @resonate.register
+    def double(ctx: Context, number: int) -> int:
+        return 2 * number
+
+    @resonate.register
+    def order(ctx: Context, number: int) -> Generator[Any, Any, int]:
+        called = ctx.rfc("double", number).options(target="poll://any@elsewhere")
+        doubled: int = yield called
+        return doubled + 1
+
+    handle = resonate.rpc("order-1", order, 21)
+    told: queue.SimpleQueue[Claimed] = queue.SimpleQueue()
+    deadline = time.monotonic() + 10
+    while len(resonate.tree("order-1")) < 2:
+        assert time.monotonic() < deadline, "the call is not recorded"
+    resonate.claim("order-1:1", "double", (21,), {}, told=told.put)
+    assert told.get(timeout=10) == Begun()
+    assert isinstance(told.get(timeout=10), Settled)
+    assert handle.result(10) == 43

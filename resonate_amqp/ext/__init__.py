@@ -1,0 +1,1 @@
+"""What makes consumers and tasks that exist already durable: Kombu's and Celery's."""

@@ -1,0 +1,155 @@
+"""Body: a task's function, run step by step in the pool's own thread.
+
+The runtime drives an `async def` entry on its loop; each step of the user's code is lent back to
+the thread that Celery gave the task, where the current task and its request are.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from celery import Task
+
+from resonate_amqp.errors import NotDurable
+from resonate_amqp.ext.celery.shapes import Shape
+from resonate_amqp.ext.lending import Lent, Withdrawn
+from resonate_amqp.ext.plain import flatten, rebuild
+from resonate_amqp.runtime.commands import Command, Gather, Promised
+from resonate_amqp.runtime.context import Context
+from resonate_amqp.runtime.outcomes import Postponed
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Yielded:
+    """The function waits for this."""
+
+    thing: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The function has ended."""
+
+    value: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The function has failed; `postponed_s` tells for how long, if that is no outcome."""
+
+    error: Exception
+    postponed_s: float | None
+
+
+Step = Yielded | Returned | Raised
+Judge = Callable[[Exception], float | None]
+"""For how long an error postpones the task; None for one that is its outcome."""
+Prepare = Callable[[Context], None]
+"""Called after each step of a workflow, before what it built is recorded."""
+
+
+class Body:
+    """One run of a task's function. `run` belongs to the runtime's loop, the rest to the thread."""
+
+    def __init__(
+        self, shape: Shape, task: Task | None, lent: Lent, judge: Judge, prepare: Prepare
+    ) -> None:
+        self.raised: Exception | None = None
+        """What the function raised, for Celery to see as it was."""
+        self.interruption: Exception | None = None
+        """What a signal raised while the function was waiting; it is raised in its next step."""
+        self._shape = shape
+        self._task = task
+        self.lent = lent
+        self._judge = judge
+        self._prepare = prepare
+        self._generator: Generator[Any, Any, Any] | None = None
+
+    async def run(self, ctx: Context, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        """What the function returns, plain; raises what it raised, or Postponed."""
+        try:
+            return await self._run(ctx, args, kwargs)
+        except Withdrawn:
+            raise Postponed(0.0) from None
+
+    def close(self) -> None:
+        """Unwind a function that does not go on here."""
+        if self._generator is None:
+            return
+        try:
+            self._generator.close()
+        except Exception:  # the user's `finally` may do anything
+            log.exception("%s failed while it was left", self._shape.func.__qualname__)
+
+    async def _run(self, ctx: Context, args: list[Any], kwargs: dict[str, Any]) -> Any:
+        step = await self._stepped(ctx, partial(self._begin, ctx, args, kwargs))
+        while isinstance(step, Yielded):
+            work: Callable[[], Step]
+            try:
+                value = await _durable(step.thing)
+            except Exception as error:
+                work = partial(self._throw, error)
+            else:
+                work = partial(self._send, value)
+            step = await self._stepped(ctx, work)
+        if isinstance(step, Returned):
+            left = isinstance(step.value, Command)
+            # The runtime says what is wrong with a command that was not yielded.
+            return step.value if left else flatten(step.value, "result")
+        if step.postponed_s is not None:
+            raise Postponed(step.postponed_s)
+        raise step.error
+
+    async def _stepped(self, ctx: Context, work: Callable[[], Step]) -> Step:
+        step: Step = await self.lent.acall(partial(self._guarded, ctx, work))
+        return step
+
+    def _guarded(self, ctx: Context, work: Callable[[], Step]) -> Step:
+        try:
+            if (interruption := self.interruption) is not None:
+                self.interruption = None
+                work = partial(self._throw, interruption)
+            step = work()
+            self._prepare(ctx)
+        except Exception as error:
+            self.raised = error
+            return Raised(error, self._judge(error))
+        return step
+
+    def _begin(self, ctx: Context, args: list[Any], kwargs: dict[str, Any]) -> Step:
+        made = self._shape.call(self._task, ctx, rebuild(args, "args"), rebuild(kwargs, "kwargs"))
+        if not self._shape.generator:
+            return Returned(made)
+        self._generator = made
+        return self._send(None)
+
+    def _send(self, value: Any) -> Step:
+        assert self._generator is not None
+        try:
+            return Yielded(self._generator.send(value))
+        except StopIteration as stop:
+            return Returned(stop.value)
+
+    def _throw(self, error: Exception) -> Step:
+        if self._generator is None:
+            raise error
+        try:
+            return Yielded(self._generator.throw(error))
+        except StopIteration as stop:
+            return Returned(stop.value)
+
+
+async def _durable(thing: Any) -> Any:
+    """The value of what a function yielded."""
+    if isinstance(thing, Command | Promised | Gather):
+        return await thing
+    raise NotDurable(
+        f"the task yielded an object of type {type(thing).__name__}; yield ctx.rfc(…), ctx.rfi(…), "
+        "or what yielding one answered"
+    )

@@ -1,0 +1,246 @@
+"""Execution: one message of a durable task, from its claim to what Celery is told of it.
+
+The pool's thread claims the task's promise and lends itself until the ledger has an answer. So a
+message runs its function at most while its promise is open, and is acknowledged only after the
+outcome was recorded.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, assert_never
+from weakref import WeakSet
+
+from celery import Task
+from celery.app.task import Context as Request
+from celery.exceptions import Reject
+
+from resonate_amqp.core.model import Promise, TaskState
+from resonate_amqp.errors import ResonateError, Stopped, UsageError
+from resonate_amqp.ext.celery import messages
+from resonate_amqp.ext.celery.body import Body, Prepare
+from resonate_amqp.ext.celery.outcomes import Halted, Suspended, UnderWay, is_outcome, value_of
+from resonate_amqp.ext.celery.retries import postponed_s
+from resonate_amqp.ext.celery.shapes import Shape
+from resonate_amqp.ext.lending import Job, Lent
+from resonate_amqp.ext.plain import flatten
+from resonate_amqp.resonate import Resonate
+from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere, Failed, Left, Settled
+from resonate_amqp.runtime.context import Context
+from resonate_amqp.runtime.ending import Ending
+from resonate_amqp.runtime.outcomes import Postponed
+
+log = logging.getLogger(__name__)
+
+LONGEST_WAIT_S = 30
+ASTRAY_S = 5.0
+
+_lock = threading.Lock()
+_running: dict[str, Body] = {}
+"""By promise, the bodies whose threads have lent themselves in this process."""
+_used: WeakSet[Resonate] = WeakSet()
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What a message asks for: a promise's function, and the arguments it is run with."""
+
+    resonate: Resonate
+    task: Task
+    request: Request
+    shape: Shape
+    promise_id: str
+    bound: bool
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+def lent_for(promise_id: str) -> Lent | None:
+    """The thread that runs a promise's body in this process, if one does."""
+    body = _running.get(promise_id)
+    return None if body is None else body.lent
+
+
+def leave() -> None:
+    """Disconnect what this process ran tasks with; what runs one again connects again."""
+    for resonate in list(_used):
+        resonate.move(resonate._system)
+
+
+async def entry(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+    """What every durable task is registered as: it runs the body of the thread that claimed it."""
+    body = _running.get(ctx.id)
+    if body is None:
+        log.error("%s was offered to a process that had not claimed it", ctx.id)
+        raise Postponed(ASTRAY_S)
+    return await body.run(ctx, list(args), kwargs)
+
+
+def execute(
+    call: Call, *, target: str, message: dict[str, Any] | None, patient: bool, prepare: Prepare
+) -> Any:
+    """What a durable task comes to, for Celery to go on with: its recorded value or error.
+
+    Raises Ignore when it has no outcome yet, and what the task's function raised when that is no
+    outcome either: Retry, Ignore, Reject.
+    """
+    _register(call.resonate, call.task.name)
+    _used.add(call.resonate)
+    with Lent() as lent:
+        never_s = call.resonate.settings.timeout
+        judge = partial(_judged, call, never_s)
+        task = call.task if call.bound else None
+        body = Body(call.shape, task, lent, judge, prepare)
+        with _lock:
+            running = _running.setdefault(call.promise_id, body)
+        if running is not body:
+            return _elsewhere(call, None)
+        try:
+            call.resonate.claim(
+                call.promise_id,
+                call.task.name,
+                tuple(flatten(list(call.args), "args")),
+                flatten(call.kwargs, "kwargs"),
+                told=lent.tell,
+                target=target,
+                redelivered=_again(call.request),
+                patient=patient,
+                message=message,
+            )
+            return _concluded(call, body, _lend(lent, body))
+        finally:
+            del _running[call.promise_id]
+            body.close()
+
+
+def _register(resonate: Resonate, name: str) -> None:
+    with _lock:
+        found = resonate.registry.find(name)
+        if found is None:
+            resonate.registry.register(entry, name=name)
+        elif found.func is not entry:
+            raise UsageError(
+                f"function {name!r} is registered already, and is no Celery task; give one of "
+                "them another name"
+            )
+
+
+def _judged(call: Call, never_s: float, error: Exception) -> float | None:
+    return postponed_s(call.task, call.request, error, never_s)
+
+
+def _again(request: Request) -> bool:
+    """Whether a lease that is met may be that of a process which is gone."""
+    return bool((request.delivery_info or {}).get("redelivered")) or request.retries > 0
+
+
+def _lend(lent: Lent, body: Body) -> Settled | Left | Elsewhere | Failed:
+    """Do what the body asks for until it is known how the claim ends."""
+    while True:
+        job: Job | None = None
+        try:
+            what = lent.next()
+            if isinstance(what, Job):
+                job = what
+                job.run()
+            elif what is not None and not isinstance(what, Begun):
+                return what
+        except Exception as error:
+            # A signal's handler (the soft time limit) raised it between two steps.
+            log.info("%r is raised in the task's next step", error)
+            body.interruption = error
+            if job is not None:
+                job.fail(error)
+
+
+def _concluded(call: Call, body: Body, how: Claimed) -> Any:
+    match how:
+        case Settled(promise):
+            if body.raised is not None and is_outcome(body.raised, promise):
+                raise body.raised
+            return value_of(promise)
+        case Left(Ending.RELEASED) if body.raised is not None:
+            raise body.raised
+        case Left(Ending.SUSPENDED):
+            return _waits(call, Suspended, "waits for what it called")
+        case Left(Ending.HALTED):
+            return _halted(call)
+        case Left():
+            return _elsewhere(call, None)
+        case Elsewhere(task):
+            return _elsewhere(call, task.state)
+        case Failed(Stopped()):
+            raise Reject("the process stops", requeue=True)
+        case Failed(error):
+            raise error
+        case Begun():
+            raise AssertionError("a claim does not end by its begin")
+        case _:
+            assert_never(how)
+
+
+def _elsewhere(call: Call, state: TaskState | None) -> Any:
+    if state is TaskState.HALTED:
+        return _halted(call)
+    return _waits(call, UnderWay, f"is {state or 'under way'} elsewhere")
+
+
+def _halted(call: Call) -> Any:
+    log.error(
+        "task %s is halted; see why: celery resonate tasks get %s", call.task.name, call.promise_id
+    )
+    raise Halted(f"promise {call.promise_id!r} is halted")
+
+
+def _waits(call: Call, kind: type[Exception], how: str) -> Any:
+    """Leave without an outcome; or with it, if there is one by now.
+
+    The ledger sends the message it recorded. Whoever sent another one gets the result by that
+    one, which is sent again until there is a result.
+    """
+    try:
+        promise = call.resonate.promises.get(call.promise_id)
+    except ResonateError as error:
+        raise Reject(
+            f"the ledger did not tell of {call.promise_id!r}: {error}", requeue=True
+        ) from (error)
+    if not promise.pending:
+        return value_of(promise)
+    if not messages.came_by(promise, call.request) and _is_awaited(call):
+        _send_again(call, promise)
+    raise kind(f"promise {call.promise_id!r} {how}")
+
+
+def _is_awaited(call: Call) -> bool:
+    """Whether anybody would notice that a message had no result."""
+    request = call.request
+    follow = (request.callbacks, request.errbacks, request.chain, request.chord, request.group)
+    return not request.ignore_result or any(follow)
+
+
+def _send_again(call: Call, promise: Promise) -> None:
+    request = call.request
+    headers = dict(request.headers or {})
+    waits = int(headers.get(messages.WAITS_HEADER, 0)) + 1
+    headers = messages.custom_headers(request) | {
+        messages.WAITS_HEADER: waits,
+        messages.ID_HEADER: promise.id,
+    }
+    countdown = min(2 ** (waits - 1), LONGEST_WAIT_S)
+    signature = call.task.signature_from_request(
+        request, countdown=countdown, retries=request.retries, headers=headers
+    )
+    try:
+        signature.apply_async()
+    except Exception as error:
+        raise Reject(error, requeue=True) from error
+    log.info(
+        "task %s[%s] is another call of promise %s; it asks again in %d s",
+        call.task.name,
+        request.id,
+        promise.id,
+        countdown,
+    )

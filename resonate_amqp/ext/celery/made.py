@@ -1,0 +1,74 @@
+"""Made: what a task was made durable with, and how that is found again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from celery import Celery, Task
+from celery.app.task import Context as Request
+
+from resonate_amqp.ext.celery import messages
+from resonate_amqp.ext.celery.shapes import Shape
+from resonate_amqp.resonate import Resonate
+from resonate_amqp.wire.address import check_root_id
+
+MARK = "__resonate_durable__"
+"""The attribute by which a function that was made durable is known."""
+
+Source = Callable[[Task], Resonate]
+"""The Resonate of a task."""
+Named = Callable[..., str]
+"""The promise's id of a call, by the call's arguments."""
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """A function that was made durable.
+
+    `named` makes its promises' ids of the arguments; without it they are the tasks' ids. With
+    `asked_only`, messages that name no promise are none of ours.
+    """
+
+    shape: Shape
+    source: Source
+    named: Named | None = None
+    asked_only: bool = False
+
+    def concerns(self, request: Request) -> bool:
+        """Whether a message stands for a promise."""
+        return not self.asked_only or bool(asked_for(request))
+
+    def promise_id(self, request: Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        """The promise of a call; raises InvalidId for a name that cannot be one."""
+        asked = asked_for(request)
+        if asked:
+            return asked
+        if self.named is not None:
+            return check_root_id(self.named(*args, **kwargs))
+        return messages.promise_id_of(request.id)
+
+
+def asked_for(request: Request) -> str:
+    """The promise a message was sent for; empty when it names none."""
+    return str((request.headers or {}).get(messages.ID_HEADER) or "")
+
+
+def made_of(task: Task) -> Made | None:
+    """What a task's function was made durable with, under whatever decorators."""
+    func = getattr(task, "_orig_run", None) or task.run
+    while func is not None:
+        found: Made | None = getattr(func, MARK, None)
+        if found is not None:
+            return found
+        func = getattr(func, "__wrapped__", None)
+    return None
+
+
+def durable_tasks(app: Celery) -> Iterator[tuple[Task, Made]]:
+    """The app's durable tasks."""
+    for task in list(app.tasks.values()):
+        made = made_of(task)
+        if made is not None:
+            yield task, made

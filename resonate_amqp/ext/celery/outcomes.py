@@ -1,0 +1,64 @@
+"""Outcomes: what is recorded of a task, as Celery is to see it, and why a task leaves without one.
+
+A task that leaves without an outcome leaves by Ignore: Celery acknowledges its message, stores
+nothing, and whoever waits for its result goes on waiting.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+from celery.exceptions import Ignore
+
+from resonate_amqp.core.model import Promise, PromiseState
+from resonate_amqp.errors import Encoding
+from resonate_amqp.ext.plain import rebuild
+from resonate_amqp.wire.codec import decode, error_of, type_name
+
+
+class Suspended(Ignore):
+    """The task waits for others, in no slot; the ledger sends its message again."""
+
+
+class UnderWay(Ignore):
+    """The task is executed, or waits, elsewhere."""
+
+
+class Halted(Ignore):
+    """The task was halted; it goes on when an operator resumes it."""
+
+
+def value_of(promise: Promise) -> Any:
+    """The recorded result, with Kombu's own types; raises the recorded error as its own type."""
+    if promise.state is PromiseState.RESOLVED:
+        return rebuild(decode(promise.value), "result")
+    raise error_of(promise, _imported(promise))
+
+
+def is_outcome(error: BaseException | None, promise: Promise) -> bool:
+    """Whether a promise was rejected with this very error, as far as its record tells."""
+    if error is None or promise.state is not PromiseState.REJECTED:
+        return False
+    return promise.value.headers.get("error") == type_name(type(error))
+
+
+def _imported(promise: Promise) -> dict[str, type[Exception]]:
+    """The type an error was recorded as, if this process has imported it."""
+    try:
+        record = decode(promise.value)
+    except Encoding:
+        return {}
+    name = record.get("type") if isinstance(record, dict) else None
+    if not isinstance(name, str):
+        return {}
+    parts = name.split(".")
+    for cut in range(len(parts) - 1, 0, -1):
+        found: Any = sys.modules.get(".".join(parts[:cut]))
+        if found is None:
+            continue
+        for part in parts[cut:]:
+            found = getattr(found, part, None)
+        if isinstance(found, type) and issubclass(found, Exception):
+            return {name: found}
+    return {}

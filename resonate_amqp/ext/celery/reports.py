@@ -1,0 +1,79 @@
+"""Reports: outcomes that only Celery's main process learns, told to the ledger by a thread.
+
+A hard time limit and a revocation end a task without its function; the main process must not
+wait for anybody, so a thread of its own rejects the promise.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+import threading
+
+from resonate_amqp.errors import BrokerError, LedgerError, ResonateError
+from resonate_amqp.resonate import Resonate
+
+log = logging.getLogger(__name__)
+
+Report = tuple[Resonate, str, Exception]
+
+DRAIN_S = 5.0
+
+
+class Reporter:
+    """Rejects promises, one after another, on a daemon thread; belongs to one process."""
+
+    def __init__(self) -> None:
+        self.process = os.getpid()
+        self._reports: queue.Queue[Report] = queue.Queue()
+        threading.Thread(target=self._run, name="resonate-reports", daemon=True).start()
+
+    def add(self, report: Report) -> None:
+        self._reports.put(report)
+
+    def drain(self, timeout_s: float) -> None:
+        """Wait until everything is told, for a while."""
+        done = self._reports.all_tasks_done
+        with done:
+            told = done.wait_for(lambda: not self._reports.unfinished_tasks, timeout_s)
+        if not told:
+            log.warning("the ledger was not told of every task that was revoked or timed out")
+
+    def _run(self) -> None:
+        while True:
+            report = self._reports.get()
+            try:
+                _tell(*report)
+            except Exception:
+                log.exception("promise %s could not be rejected", report[1])
+            finally:
+                self._reports.task_done()
+
+
+_reporters: list[Reporter] = []
+
+
+def reject(resonate: Resonate, promise_id: str, error: Exception) -> None:
+    """Reject a promise soon; never blocks. One that does not exist, or is settled, stays so."""
+    if not (_reporters and _reporters[-1].process == os.getpid()):
+        _reporters.append(Reporter())
+    _reporters[-1].add((resonate, promise_id, error))
+
+
+def drain() -> None:
+    """Wait, before the process ends, until the ledger was told."""
+    if _reporters and _reporters[-1].process == os.getpid():
+        _reporters[-1].drain(DRAIN_S)
+
+
+def _tell(resonate: Resonate, promise_id: str, error: Exception) -> None:
+    while True:
+        try:
+            resonate.promises.reject(promise_id, error)
+        except (BrokerError, LedgerError) as silence:
+            log.warning("%s is not rejected yet: %s", promise_id, silence)
+            continue
+        except ResonateError as refused:
+            log.info("%s is not rejected: %s", promise_id, refused)
+        return

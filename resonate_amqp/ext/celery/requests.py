@@ -1,0 +1,76 @@
+"""Requests: Celery's own account of a message, in the worker's main process, made to report."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from celery import Task
+from celery.app.task import Context
+from celery.exceptions import TimeLimitExceeded
+from celery.utils.imports import symbol_by_name
+
+from resonate_amqp.ext.celery import messages, reports
+from resonate_amqp.ext.celery.made import Made
+
+log = logging.getLogger(__name__)
+
+
+def reporting(task: Task, made: Made, *, inline: bool) -> type:
+    """The task's request class, made to tell the ledger of a hard time limit.
+
+    `inline`: tasks run in the thread of the worker's event loop, as those of the solo pool do.
+    """
+
+    base: Any = symbol_by_name(task.Request)
+
+    class Request(base):
+        acknowledged: bool
+
+        def acknowledge(self) -> None:
+            # Left to the loop, it waits for the loop's next event: for up to 10 s nothing comes
+            # while the broker waits for this.
+            if inline and not self.acknowledged:
+                self.message.ack_log_error(log, self._connection_errors)
+                self.acknowledged = True
+            super().acknowledge()
+
+        def on_timeout(self, soft: bool, timeout: float) -> None:
+            super().on_timeout(soft, timeout)
+            if not soft:
+                _timed_out(made, self, timeout)
+
+    return Request
+
+
+def late(task: Task, made: Made, *, inline: bool) -> type:
+    """As `reporting`, for a task that anybody may call: only messages of a promise are ours.
+
+    These are acknowledged after the task, whatever the task says, and all others as it says.
+    Celery asks the task itself once whether success acknowledges, and the request's task for the
+    rest; an acknowledgement that was made already is none.
+    """
+    # A task is pickled and copied by its name; this one is to differ.
+    ours, others = object.__new__(type(task)), object.__new__(type(task))
+    ours.__dict__.update(task.__dict__, acks_late=True, reject_on_worker_lost=True)
+    others.__dict__.update(task.__dict__)
+
+    base: Any = reporting(task, made, inline=inline)
+
+    class Request(base):
+        @property
+        def task(self) -> Task:
+            return ours if messages.ID_HEADER in self.request_dict else others
+
+    return Request
+
+
+def _timed_out(made: Made, request: Any, timeout: float) -> None:
+    context = Context(request.request_dict)
+    if not made.concerns(context):
+        return
+    try:
+        promise_id = made.promise_id(context, tuple(request.args), request.kwargs)
+        reports.reject(made.source(request.task), promise_id, TimeLimitExceeded(timeout))
+    except Exception:  # the user's `id` may do anything
+        log.exception("task %s[%s] has no promise to be rejected", request.name, request.id)

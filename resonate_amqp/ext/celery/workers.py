@@ -1,0 +1,111 @@
+"""Workers: what Celery's worker is told at its start, and what is heard of it later.
+
+Everything here happens in the worker's main process, except that a pool's process lets go of its
+connections when it ends.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Any
+
+from celery import Celery, Task, signals
+from celery.app.task import Context as Request
+from celery.exceptions import TaskRevokedError
+
+from resonate_amqp.errors import ResonateError
+from resonate_amqp.ext.celery import execution, reports
+from resonate_amqp.ext.celery.made import Made, durable_tasks, made_of
+from resonate_amqp.ext.celery.requests import late, reporting
+
+log = logging.getLogger(__name__)
+
+GREEN = ("gevent", "eventlet")
+
+_preparations: list[Callable[[Celery], None]] = []
+
+
+def prepare(preparation: Callable[[Celery], None]) -> None:
+    """Have something done with a worker's app once all its tasks are known."""
+    _preparations.append(preparation)
+    connect()
+
+
+def connect() -> None:
+    """Listen to Celery's workers; once per process, however often it is called."""
+    for name, signal, receiver in (
+        ("init", signals.worker_init, _on_init),
+        ("revoked", signals.task_revoked, _on_revoked),
+        ("process-shutdown", signals.worker_process_shutdown, _on_process_shutdown),
+        ("shutdown", signals.worker_shutdown, _on_shutdown),
+    ):
+        signal.connect(receiver, weak=False, dispatch_uid=f"resonate_amqp.{name}")
+
+
+def _on_init(sender: Any, **_: Any) -> None:
+    """Before the worker makes anything of its tasks."""
+    app: Celery = sender.app
+    for preparation in _preparations:
+        preparation(app)
+    tasks = list(durable_tasks(app))
+    if not tasks:
+        return
+    inline = "solo" in _checked_pool(sender)
+    # At the level workers run with, it tells of each step of each connection.
+    if not (pika := logging.getLogger("pika")).level:
+        pika.setLevel(logging.WARNING)
+    for task, made in tasks:
+        _check_url(task, made)
+        # The message is the task's until its outcome is recorded.
+        task.Request = (late if made.asked_only else reporting)(task, made, inline=inline)
+        task.acks_late = True
+        task.reject_on_worker_lost = not made.asked_only
+
+
+def _checked_pool(worker: Any) -> str:
+    """The name of a worker's pool; ends the worker if durable tasks cannot run in it."""
+    pool = worker.pool_cls
+    kind = pool if isinstance(pool, str) else f"{pool.__module__}.{pool.__qualname__}"
+    green = next((name for name in GREEN if name in kind), None)
+    if green is not None:
+        # A signal's receiver can end the worker by nothing less.
+        raise SystemExit(
+            f"durable tasks do not run in the {green} pool, which replaces the threads they need; "
+            "start the worker with --pool prefork, threads or solo"
+        )
+    return kind
+
+
+def _check_url(task: Task, made: Made) -> None:
+    try:
+        resonate = made.source(task)
+    except ResonateError as error:
+        raise SystemExit(f"task {task.name!r} is durable: {error}") from error
+    if not resonate.settings.url:
+        raise SystemExit(
+            f"task {task.name!r} is durable, and its Resonate has no broker; write "
+            "Resonate(url='amqp://…'), or from_celery(app) with a broker_url of RabbitMQ"
+        )
+
+
+def _on_revoked(sender: Task, request: Request, terminated: bool, expired: bool, **_: Any) -> None:
+    made = made_of(sender)
+    if made is None or request is None or not made.concerns(request):
+        return
+    why = "expired" if expired else "terminated" if terminated else "revoked"
+    try:
+        promise_id = made.promise_id(request, tuple(request.args or ()), request.kwargs or {})
+    except Exception:  # the user's `id` may do anything
+        log.exception("task %s[%s] has no promise that could be rejected", sender.name, request.id)
+        return
+    reports.reject(made.source(sender), promise_id, TaskRevokedError(why))
+
+
+def _on_process_shutdown(**_: Any) -> None:
+    execution.leave()
+
+
+def _on_shutdown(**_: Any) -> None:
+    reports.drain()
+    execution.leave()

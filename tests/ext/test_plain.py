@@ -1,0 +1,116 @@
+"""Plain values: what Kombu's JSON carries is recorded as plain JSON and comes back as it was."""
+
+from __future__ import annotations
+
+import math
+import uuid
+from collections import OrderedDict
+from collections.abc import Callable
+from datetime import UTC, date, datetime, time
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from kombu.utils import json as kombu_json
+
+from resonate_amqp.errors import Encoding
+from resonate_amqp.ext.plain import flatten, rebuild
+from resonate_amqp.wire.codec import decode, encode
+
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats(allow_nan=False)
+    | st.text()
+    | st.binary()
+    | st.decimals(allow_nan=False)
+    | st.uuids()
+    | st.dates()
+    | st.datetimes()
+    | st.times()
+)
+dumps: Callable[[Any], str] = kombu_json.dumps
+loads: Callable[[str], Any] = kombu_json.loads
+
+KEYS = st.text() | st.integers() | st.uuids() | st.sampled_from(["__type__", "__value__"])
+VALUES = st.recursive(
+    SCALARS, lambda inner: st.lists(inner) | st.dictionaries(KEYS, inner), max_leaves=20
+)
+
+
+@given(VALUES)
+def test_what_is_recorded_comes_back_as_it_was(value: Any) -> None:
+    assert rebuild(decode(encode(flatten(value)))) == value
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
+        date(2026, 1, 2),
+        time(3, 4),
+        Decimal("1.10"),
+        uuid.UUID(int=7),
+        b"text",
+        b"\xff\x00",
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_a_marker_is_the_one_that_kombu_writes(value: Any) -> None:
+    assert loads(dumps(flatten({"here": value}))) == {"here": value}
+    assert type(rebuild(flatten(value))) is type(value)
+
+
+def test_what_looks_like_a_marker_and_is_none_stays_what_it_is() -> None:
+    fake = {"__type__": "datetime", "__value__": "2026-01-02"}
+    assert rebuild(flatten([fake])) == [fake]
+
+
+def test_numbers_that_json_has_no_word_for_come_back() -> None:
+    low, high, none = rebuild(encodable(flatten([-math.inf, math.inf, math.nan])))
+    assert (low, high, math.isnan(none)) == (-math.inf, math.inf, True)
+
+
+def test_objects_that_describe_themselves_are_reduced_as_kombu_reduces_them() -> None:
+    class Parcel:
+        def __json__(self) -> dict[str, object]:
+            return {"number": 3, "at": date(2026, 1, 2)}
+
+    assert rebuild(flatten(Parcel())) == {"number": 3, "at": date(2026, 1, 2)}
+
+
+def test_other_containers_come_as_the_plain_ones() -> None:
+    value = OrderedDict(pair=(1, 2), raw=memoryview(b"raw"))
+    assert rebuild(flatten(value)) == {"pair": [1, 2], "raw": b"raw"}
+
+
+@pytest.mark.parametrize(
+    ("value", "named"),
+    [
+        ({"items": [1, {2}]}, r"body\.items\[1\]: set is not a type that Kombu's JSON carries"),
+        ({(1, 2): 3}, r"body: key \(1, 2\) is of type tuple"),
+    ],
+)
+def test_what_cannot_be_carried_is_refused_by_its_place(value: Any, named: str) -> None:
+    with pytest.raises(Encoding, match=named):
+        flatten(value, "body")
+
+
+def test_an_endless_value_is_refused() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(Encoding, match="nested more than"):
+        flatten(endless)
+
+
+def test_a_marker_that_nobody_knows_is_refused_by_its_place() -> None:
+    with pytest.raises(Encoding, match=r"value\.when: it is marked as 'moon'"):
+        rebuild({"when": {"__type__": "moon", "__value__": 1}})
+
+
+def encodable(plain: Any) -> Any:
+    """What is read back from the record."""
+    return decode(encode(plain))

@@ -1,8 +1,8 @@
 """MemoryBroker: a broker inside the process, with the semantics of RabbitMQ that we rely on.
 
 Queues are FIFO; a delivery stays unacknowledged until it is acked, given back, or its connection
-is cut, and then comes first again, flagged. What may go wrong on a network can be arranged: a
-`Faults` object decides the fate of every publish, and `cut` loses a connection.
+is cut, and then comes first again, flagged. `Faults` decide what happens to a publish, and `cut`
+loses a connection.
 """
 
 from __future__ import annotations
@@ -222,8 +222,7 @@ class MemoryBroker:
                 queue.consumers.append(consumer)
             message = queue.waiting.popleft()
             handle = _Handle(name, consumer, message)
-            if not consumer.auto_ack:
-                consumer.unacked += 1
+            consumer.unacked += not consumer.auto_ack
             delivery = Delivery(
                 queue=name,
                 body=message.body,
@@ -322,8 +321,7 @@ class MemoryConnection:
         if not self._broker.knows(exchange):
             self.push(Unconfirmed(tokens, "" if token else f"no exchange {exchange!r}"))
             return
-        message = _Message(body, reply_to, properties)
-        routed = self._broker.route(exchange, key, message, persistent)
+        routed = self._broker.route(exchange, key, _Message(body, reply_to, properties), persistent)
         if not routed and mandatory:
             self.push(Unconfirmed(tokens, key))
         elif token:
@@ -352,8 +350,7 @@ class MemoryConnection:
 
     def cut(self) -> None:
         """Lose the connection: deliveries go back, exclusive queues go, consumers end."""
-        held = [handle.queue for handle in self._unacked.values()]
-        consumed = list(dict.fromkeys((*self._consumed, *held)))
+        consumed = dict.fromkeys([*self._consumed, *(one.queue for one in self._unacked.values())])
         self._leave()
         self.push(Disconnected("the connection was cut"))
         for queue in consumed:

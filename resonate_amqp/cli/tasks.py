@@ -26,7 +26,10 @@ def tasks() -> None:
 @request_timeout
 @broker
 def redrive(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
-    """Offer the pending or halted task ID again, now."""
+    """Offer the pending or halted task ID again, now.
+
+    A pending call to a queue of others is sent there once more, and may be done twice.
+    """
     _do(broker_url, timeout_s, as_json, lambda resonate: resonate.tasks.redrive(promise_id))
 
 

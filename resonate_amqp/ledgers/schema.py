@@ -5,16 +5,20 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import resources
+from typing import TYPE_CHECKING
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, inspect, text
 from sqlalchemy.exc import SQLAlchemyError
 
 from resonate_amqp.errors import SchemaError
 from resonate_amqp.ledgers.database import connect, shown, unavailable
 
+if TYPE_CHECKING:
+    from alembic.config import Config
+    from alembic.script import ScriptDirectory
+
+HEAD = "r0002"
+"""The schema version of this release."""
 VERSION_TABLE = "resonate_alembic_version"
 
 _LOCK = 0x7265736F6E617465
@@ -42,9 +46,9 @@ def prepare(url: str) -> bool:
                 f"database, or add the ledger's tables to this one: {remedy}"
             )
         found = _version(connection)
-        if found != head():
+        if found != HEAD:
             raise SchemaError(
-                f"ledger {shown(url)} has schema {found or 'none'}, this release needs {head()}: "
+                f"ledger {shown(url)} has schema {found or 'none'}, this release needs {HEAD}: "
                 f"stop every ledger service, then run {remedy}"
             )
         # On a read-only file SQLite begins a write without complaint and refuses only the write.
@@ -72,13 +76,10 @@ def migrate(url: str) -> tuple[str, str]:
         return before, _version(connection)
 
 
-def head() -> str:
-    """The schema version of this release."""
-    return _scripts().get_current_head() or ""
-
-
 def configuration() -> Config:
     """Alembic's configuration; the connection to use goes into its `attributes`."""
+    from alembic.config import Config
+
     config = Config()
     location = resources.files("resonate_amqp.ledgers") / "migrations"
     config.set_main_option("script_location", str(location).replace("%", "%%"))
@@ -86,10 +87,14 @@ def configuration() -> Config:
 
 
 def _scripts() -> ScriptDirectory:
+    from alembic.script import ScriptDirectory
+
     return ScriptDirectory.from_config(configuration())
 
 
 def _upgrade(connection: Connection, url: str) -> None:
+    from alembic import command
+
     config = configuration()
     config.attributes["connection"] = connection
     try:

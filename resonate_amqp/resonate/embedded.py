@@ -30,7 +30,7 @@ from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.server.service import LedgerService
 from resonate_amqp.server.terms import Terms
 from resonate_amqp.settings import Settings
-from resonate_amqp.wire.address import any_queue
+from resonate_amqp.wire.address import any_queue, is_foreign
 
 ANY_PREFIX = any_queue("")
 
@@ -59,7 +59,7 @@ class Embedded:
         self._closed = threading.Event()
         self._process = os.getpid()
         self._failpoints = failpoints or NoFailpoints()
-        limits = Limits(max_deliveries=max_deliveries)
+        limits = Limits(max_deliveries=max_deliveries, refuses=_has_no_queue)
         clock = clock or SystemClock()
         self._ledger = self._open(ledger, limits)
         self._ledger.promote(clock.now())
@@ -200,6 +200,15 @@ def _locked(path: Path) -> IO[str]:
             "between processes run a ledger service and give each of them url='amqp://…'"
         ) from None
     return handle
+
+
+def _has_no_queue(target: str) -> str:
+    if not is_foreign(target):
+        return ""
+    return (
+        f"target {target!r}: an embedded system has no queues but its own; give Resonate the url "
+        "of the broker where that queue is"
+    )
 
 
 def _to(group: str | None) -> dict[str, str] | None:

@@ -113,8 +113,8 @@ def canonical(target: str) -> str:
 
 
 def is_foreign(target: str) -> bool:
-    """Whether a canonical target leads to a queue that is not ours."""
-    return not target.startswith("poll://")
+    """Whether a canonical target, if it is one, leads to a queue that is not ours."""
+    return target != "" and not target.startswith("poll://")
 
 
 @lru_cache(maxsize=1024)

@@ -86,6 +86,7 @@ def encode_call(
         plain_kwargs[name] = _plain_of(argument, f"kwargs.{name}", types.at(name))
     call = {"func": func, "args": plain_args, "kwargs": plain_kwargs, "version": version}
     if message is not None:
+        _check(message, "message", 0)
         call["message"] = message
     return Value({"func": func, "version": str(version)}, _packed(call, "arguments"))
 

@@ -17,6 +17,7 @@ from resonate_amqp.ports import (
     Consuming,
     Delivery,
     Event,
+    Inspected,
     Opened,
     Unconfirmed,
 )
@@ -88,6 +89,16 @@ class Party:
         """Declare, and wait until a message to the queue is routed."""
         self.broker.declare(queue)
         self.barrier()
+
+        def there() -> bool:
+            seen = [event for event in self.all(Inspected) if event.queue == queue.name]
+            if seen and seen[-1].messages is not None:
+                self.events = [event for event in self.events if event not in seen]
+                return True
+            self.broker.inspect(queue.name)
+            return False
+
+        self.until(there)
 
     def publish(self, key: str, *bodies: bytes) -> None:
         """Publish, and wait until the broker has every message."""

@@ -7,11 +7,13 @@ import socket
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
+import kombu
 import pytest
 
 from resonate_amqp.brokers.rabbitmq import RabbitBroker
 from resonate_amqp.dev.broker import PrivateBroker
 from resonate_amqp.ports import Blocked, ConsumerLost, Disconnected, Opened, Unconfirmed
+from resonate_amqp.wire.properties import Properties
 from resonate_amqp.wire.topology import Queue, reply_queue, target_queue
 from tests.brokers.party import Party
 
@@ -55,6 +57,8 @@ def test_after_a_restart_of_the_broker_all_is_reported_lost_and_a_new_epoch_begi
     party.publish(queue.name, b"1")
     [stale] = party.deliveries(queue.name, 1)
     if end == "crash":
+        # A confirm says that the message is on disk, not yet the definition of its queue.
+        node.control("eval", "mnesia:sync_log().")
         node.kill()
         party.broker.publish(queue.name, b"2", persistent=True, token=77)
         party.until(lambda: 77 in party.unconfirmed())
@@ -228,3 +232,22 @@ def test_the_broker_lists_our_connections_by_name(
     names = node.control("list_connections", "client_properties")
     assert "resonate_amqp billing p1 consume" in names
     assert "resonate_amqp billing p1 publish" in names
+
+
+def test_a_header_that_is_no_whole_number_arrives_as_it_was(
+    vhost_url: str, closing: list[Party]
+) -> None:
+    """A time limit of a Celery task may be; pika itself can neither write nor read such a one."""
+    party = joined(vhost_url, closing)
+    party.await_event(Opened)
+    party.declare(WORK)
+    headers = {"timelimit": [1.5, None], "deep": {"er": -0.25}, "name": "café"}
+    properties = Properties(priority=2, expiration=60_000, headers=headers)
+    party.broker.publish("work", b"1", token=7, reply_to="back", properties=properties)
+    party.until(lambda: party.confirmed() == {7})
+    with kombu.Connection(vhost_url) as connection:
+        found = kombu.Queue("work", no_declare=True)(connection.default_channel).get()
+        assert found is not None
+        assert found.headers == headers
+        kept = {name: found.properties[name] for name in ("priority", "reply_to", "expiration")}
+        assert kept == {"priority": 2, "reply_to": "back", "expiration": "60000"}

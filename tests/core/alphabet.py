@@ -24,6 +24,7 @@ from resonate_amqp.core.model import (
     TaskState,
     Value,
 )
+from resonate_amqp.core.reports import PromiseReport
 from resonate_amqp.core.requests import (
     Group,
     Lease,
@@ -279,6 +280,7 @@ _DRAWS: tuple[Callable[[Alphabet], Request], ...] = (
     Alphabet.callback,
     Alphabet.listener,
     Alphabet.settle,
+    Alphabet.report,
     Alphabet.release,
     Alphabet.fulfill,
     Alphabet.heartbeat,

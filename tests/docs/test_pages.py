@@ -11,8 +11,21 @@ import pytest
 from resonate_amqp.cli.main import cli
 from tests.docs.markdown import PAGES, ROOT, anchors, blocks, links, name
 
-KINDS = {"", "json", "python", "sh", "text"}
-ELSEWHERE = {".", "cd", "curl", "do", "done", "export", "for", "pip", "python"}
+KINDS = {"", "diff", "js", "json", "python", "sh", "text"}
+ELSEWHERE = {
+    ".",
+    "cd",
+    "celery",
+    "curl",
+    "do",
+    "done",
+    "export",
+    "for",
+    "node",
+    "npm",
+    "pip",
+    "python",
+}
 
 pages = pytest.mark.parametrize("page", PAGES, ids=name)
 

@@ -8,6 +8,7 @@ from typing import Any, get_args
 import pytest
 
 from resonate_amqp.core.effects import PRELOAD_BYTES, PRELOAD_MOST
+from resonate_amqp.core.reports import PromiseReport
 from resonate_amqp.core.requests import Query, Request
 from resonate_amqp.errors import Malformed
 from resonate_amqp.wire import address
@@ -31,7 +32,8 @@ from resonate_amqp.wire.topology import ledger_objects, reply_queue, target_queu
 from tests.docs.markdown import ROOT, blocks, prose, sections, table
 
 PAGE = ROOT / "docs" / "reference" / "protocol.md"
-KINDS = sorted(one.kind for one in (*get_args(Request), *get_args(Query)))
+MADE_BY_LEDGERS = {PromiseReport.kind}
+KINDS = sorted({one.kind for one in (*get_args(Request), *get_args(Query))} - MADE_BY_LEDGERS)
 STATUSES = [200, 300, 400, 404, 409, 422, 500]
 
 kinds = pytest.mark.parametrize("kind", KINDS)
@@ -161,3 +163,9 @@ def test_the_table_of_targets_says_where_each_leads() -> None:
     for forms, queue in rows:
         for form in forms.split(", "):
             assert address.queue_of(form.strip("`")) == queue.strip("`")
+
+
+def test_what_a_ledger_makes_itself_is_refused_from_anybody_else() -> None:
+    for kind in MADE_BY_LEDGERS:
+        with pytest.raises(Malformed, match="is no request of this protocol"):
+            read_request({"kind": kind, "data": {"id": "order-1"}}, "steps[0]")

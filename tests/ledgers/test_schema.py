@@ -59,7 +59,7 @@ def version_of(url: str) -> list[tuple[object, ...]]:
 
 def test_an_empty_database_is_given_the_schema(new_url: str) -> None:
     assert schema.prepare(new_url)
-    assert version_of(new_url) == [(schema.head(),)]
+    assert version_of(new_url) == [(schema.HEAD,)]
 
 
 def test_a_prepared_database_can_be_written(new_url: str) -> None:
@@ -80,7 +80,7 @@ def test_ledgers_that_start_together_on_an_empty_database_all_find_the_schema(ne
 
     with ThreadPoolExecutor(count) as threads:
         list(threads.map(start, range(count)))
-    assert version_of(new_url) == [(schema.head(),)]
+    assert version_of(new_url) == [(schema.HEAD,)]
     assert execute(new_url, "SELECT count(*) FROM ledger_queues") == [(1,)]
 
 
@@ -99,14 +99,14 @@ def test_a_database_of_something_else_is_refused_naming_the_command(new_url: str
 
 def test_a_database_of_something_else_takes_the_schema_when_it_is_told_to(new_url: str) -> None:
     execute(new_url, "CREATE TABLE orders (id INTEGER)")
-    assert schema.migrate(new_url) == ("", schema.head())
+    assert schema.migrate(new_url) == ("", schema.HEAD)
     assert not schema.prepare(new_url)
     assert execute(new_url, "SELECT count(*) FROM orders") == [(0,)]
 
 
 def test_a_schema_of_another_release_is_refused_naming_both_and_the_command(url: str) -> None:
     execute(url, f"UPDATE {schema.VERSION_TABLE} SET version_num = 'r9999'")
-    with pytest.raises(SchemaError, match=rf"r9999.*{schema.head()}.*resonate-amqp ledger migrate"):
+    with pytest.raises(SchemaError, match=rf"r9999.*{schema.HEAD}.*resonate-amqp ledger migrate"):
         schema.prepare(url)
 
 
@@ -124,8 +124,8 @@ def test_a_version_table_without_a_version_is_refused(url: str) -> None:
 
 
 def test_migrating_twice_is_harmless(new_url: str) -> None:
-    assert schema.migrate(new_url) == ("", schema.head())
-    assert schema.migrate(new_url) == (schema.head(), schema.head())
+    assert schema.migrate(new_url) == ("", schema.HEAD)
+    assert schema.migrate(new_url) == (schema.HEAD, schema.HEAD)
 
 
 def differences(url: str) -> object:
@@ -206,9 +206,9 @@ def test_a_database_of_the_release_before_is_migrated_with_all_it_holds(tmp_path
     with contextlib.closing(sqlite3.connect(path)) as written:
         written.executescript(PREVIOUS.read_text(encoding="utf-8"))
     url = f"sqlite:///{path}"
-    with pytest.raises(SchemaError, match=rf"r0001.*{schema.head()}.*ledger migrate"):
+    with pytest.raises(SchemaError, match=rf"r0001.*{schema.HEAD}.*ledger migrate"):
         schema.prepare(url)
-    assert schema.migrate(url) == ("r0001", schema.head())
+    assert schema.migrate(url) == ("r0001", schema.HEAD)
     assert differences(url) == []
     resonate = Resonate(ledger=url, group="shop", grace=0.2)
 

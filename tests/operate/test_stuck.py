@@ -44,6 +44,18 @@ def test_a_call_to_one_process_waits_for_that_process() -> None:
     assert one.waits_for == "a worker that takes it from resonate.uni.shop.p1"
 
 
+def test_a_call_to_a_queue_of_others_waits_for_an_answer_until_somebody_claims_it() -> None:
+    called = promise("r", "celery://new%20orders")
+    waits = [
+        explain([(called, Task(id="r", state=PENDING, version=version, retry_at=1))])[0].waits_for
+        for version in (0, 1)
+    ]
+    assert waits == [
+        "whoever takes it from new orders to answer",
+        "a worker that takes it from new orders",
+    ]
+
+
 @pytest.mark.parametrize("reason", ["lost 11 times without progress", ""])
 def test_a_halted_task_waits_for_somebody_and_says_why(reason: str) -> None:
     (one,) = explain([(promise("r"), Task(id="r", state=HALTED, reason=reason))])

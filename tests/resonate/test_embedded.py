@@ -142,3 +142,20 @@ def test_a_given_topology_concerns_no_embedded_system() -> None:
             return 2 * number
 
         assert resonate.rpc("a", "double", 4).result(WAIT_S) == 8
+
+
+@pytest.mark.parametrize("target", ["celery://payments", "queue://prices"])
+def test_a_call_to_a_queue_that_no_embedded_system_has_is_refused(
+    resonate: Resonate, target: str
+) -> None:
+    @resonate.register
+    def order(ctx: Context) -> Generator[Any, Any, str]:
+        try:
+            yield ctx.rfc("charge", 1).options(target=target)
+        except Exception as refused:
+            return str(refused)
+        return "charged"
+
+    assert "has no queues but its own" in resonate.rpc("order-1", order).result(20)
+    with pytest.raises(UsageError, match="give Resonate the url"):
+        resonate.options(target=target).rpc("direct", "charge", 1)

@@ -20,9 +20,11 @@ WAIT_S = 30.0
 class Shop:
     """A ledger process, and a worker of the group `shop` in this process."""
 
-    def __init__(self, system: System, **settings: float | str) -> None:
+    def __init__(self, system: System, *options: str) -> None:
+        """`options` are those of `ledger serve`."""
         self.system = system
-        self.ledger = system.ledger(**settings)
+        serve = ("ledger", "serve", *options)
+        self.ledger = system.program("resonate_amqp", *serve) if options else system.ledger()
         system.wait_for_ledger()
         self.resonate = Resonate(system.url, group="shop", grace=1)
         self.resonate.start()
@@ -45,6 +47,11 @@ class Shop:
             except pika.exceptions.ChannelClosedByBroker:
                 return False
             return True
+
+    def depth(self, queue: str) -> int:
+        """How many messages wait in a queue."""
+        with self._channel() as channel:
+            return int(channel.queue_declare(queue, passive=True).method.message_count)
 
     def wait_for_taker(self, queue: str) -> None:
         """Wait until somebody takes from a queue."""

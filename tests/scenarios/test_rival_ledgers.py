@@ -259,7 +259,7 @@ def test_a_ledger_that_does_not_know_the_schema_is_refused_at_its_start(
     assert stranger.wait() != 0
     assert said(stranger, "resonate-amqp ledger migrate")
     assert said(stranger, "r9999")
-    change(database, schema.head())
+    change(database, schema.HEAD)
     rivals.active.kill()
     rivals.wait_for_takeover()
     rivals.call("second")

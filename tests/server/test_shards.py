@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from resonate_amqp.brokers.memory import MemoryBroker, MemoryConnection
-from resonate_amqp.core.model import BRANCH, MIRROR, PromiseState, TaskState, shard_of
+from resonate_amqp.core.model import BRANCH, MIRROR, TARGET, PromiseState, TaskState, shard_of
 from resonate_amqp.core.requests import (
     Group,
     Lease,
@@ -29,8 +30,11 @@ from resonate_amqp.ledgers.sql import SqlLedger
 from resonate_amqp.resonate.machine import NoFailpoints
 from resonate_amqp.server.service import LedgerService
 from resonate_amqp.server.terms import Terms
-from resonate_amqp.wire.address import EXCHANGE, shard_key
+from resonate_amqp.wire.address import EXCHANGE, ledger_queue, shard_key
+from resonate_amqp.wire.codec import encode_call
 from resonate_amqp.wire.envelope import Reply, encode_group, encode_requests
+from resonate_amqp.wire.properties import Properties
+from resonate_amqp.wire.topology import Queue
 from tests.core.world import call, external, settle
 from tests.server.desk import START, Client, HandClock, Office, Seeded, executes
 
@@ -150,6 +154,26 @@ def test_a_promise_of_another_queue_is_awaited_through_a_mirror(town: Town) -> N
     promise = town.ask(group)[group.id].responses[0].promise
     assert promise is not None
     assert promise.state is PromiseState.RESOLVED
+
+
+def test_a_reply_about_a_promise_of_another_queue_is_passed_on_to_it(town: Town) -> None:
+    """Whoever sent it does not repeat it: it is acknowledged only once the other queue has it."""
+    office = town.office
+    office.broker.connect().declare(Queue("prices"))
+    param = encode_call("f", 1, (1,), {})
+    tags = {TARGET: "queue://prices"}
+    creates = [replace(call(one, LATER), param=param, tags=tags) for one in (LOW, HIGH)]
+    town.ask(*map(town.client.group, creates))
+    for promise_id in (LOW, HIGH):
+        for body, headers in ((b"no", {"resonate:error": 1}), (b"12", {})):
+            properties = Properties(correlation_id=promise_id, headers=headers)
+            town.client.connection.publish(ledger_queue(0), body, properties=properties)
+    town.work(2_000)
+    groups = [town.client.group(PromiseGet(id=one)) for one in (LOW, HIGH)]
+    found = [reply.responses[0].promise for reply in town.ask(*groups).values()]
+    assert [one and one.state for one in found] == [PromiseState.RESOLVED] * 2
+    assert [dead["queue"] for dead in office.dead()] == [ledger_queue(0), ledger_queue(1)]
+    assert {office.broker.depth(ledger_queue(queue)) for queue in (0, 1)} == {0}
 
 
 def test_what_runs_takes_notice_of_a_reshard_and_loses_nothing(village: Town) -> None:

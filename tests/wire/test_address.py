@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 from hypothesis import given
@@ -10,13 +11,16 @@ from hypothesis import strategies as st
 
 from resonate_amqp.errors import Encoding, InvalidId, InvalidTarget
 from resonate_amqp.wire.address import (
+    CELERY,
     MAX_ID,
     MAX_ROOT_ID,
+    QUEUE,
     canonical,
     check_id,
     check_name,
     check_root_id,
     group_of,
+    is_foreign,
     is_reply_queue,
     queue_of,
     reply_queue,
@@ -38,6 +42,59 @@ def test_every_form_of_a_target_has_one_canonical_form(group: str, pid: str) -> 
     assert canonical(unicast) == unicast
     assert queue_of(unicast) == f"resonate.uni.{group}.{pid}"
     assert group_of(unicast) == group
+
+
+queues = st.text(
+    st.characters(codec="utf-8", exclude_categories=["Cc"]), min_size=1, max_size=60
+).filter(lambda name: not name.startswith(("resonate.", "amq.")))
+
+
+@given(kind=st.sampled_from([CELERY, QUEUE]), name=queues)
+def test_a_queue_of_others_keeps_its_name_through_its_canonical_form(kind: str, name: str) -> None:
+    target = canonical(f"{kind}://{quote(name, safe='')}")
+    assert canonical(target) == target
+    assert target.isascii()
+    assert queue_of(target) == name
+    assert is_foreign(target)
+    assert group_of(target) == ""
+
+
+@pytest.mark.parametrize(
+    ("target", "form", "queue"),
+    [
+        ("celery://payments", "celery://payments", "payments"),
+        ("queue://rpc_queue", "queue://rpc_queue", "rpc_queue"),
+        ("queue://shop/orders:v2@eu", "queue://shop/orders:v2@eu", "shop/orders:v2@eu"),
+        ("queue://new orders", "queue://new%20orders", "new orders"),
+        ("queue://new%20orders", "queue://new%20orders", "new orders"),
+        ("celery://größe", "celery://gr%C3%B6%C3%9Fe", "größe"),
+        ("celery://50%", "celery://50%25", "50%"),
+        ("celery://%70ayments", "celery://payments", "payments"),
+    ],
+)
+def test_a_queue_of_others_may_have_any_name(target: str, form: str, queue: str) -> None:
+    assert (canonical(target), queue_of(target)) == (form, queue)
+
+
+@pytest.mark.parametrize(
+    ("target", "problem"),
+    [
+        ("celery://", "names no queue"),
+        ("queue://", "names no queue"),
+        ("celery://resonate.ledger.0", "not for calls"),
+        ("celery://%72esonate.ledger.0", "not for calls"),
+        ("queue://amq.gen-x", "not for calls"),
+        ("queue://a%00b", "control character"),
+        ("queue://a\nb", "control character"),
+        ("queue://%ff", "not UTF-8"),
+        ("queue://\ud800", "not UTF-8"),
+        ("queue://" + "x" * 256, "at most 255 bytes"),
+        ("redis://payments", "celery://QUEUE or queue://NAME"),
+    ],
+)
+def test_a_name_that_no_queue_of_others_may_have_is_refused(target: str, problem: str) -> None:
+    with pytest.raises(InvalidTarget, match=problem):
+        canonical(target)
 
 
 @pytest.mark.parametrize(

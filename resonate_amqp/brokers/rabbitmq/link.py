@@ -6,11 +6,16 @@ to channels is their owners' business.
 
 from __future__ import annotations
 
+import errno
+import functools
 import logging
+import os
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pika
 from pika.adapters.select_connection import IOLoop
+from pika.adapters.utils.selector_ioloop_adapter import SelectorIOServicesAdapter
 from pika.exceptions import (
     AMQPConnectionError,
     ConnectionClosedByBroker,
@@ -25,6 +30,21 @@ log = logging.getLogger(__name__)
 FIRST_WAIT_S = 0.1
 LONGEST_WAIT_S = 5.0
 _TURNED_AWAY = (ProbableAuthenticationError, ProbableAccessDeniedError)
+
+
+class Services(SelectorIOServicesAdapter):  # type: ignore[misc]  # pika is untyped
+    """What a connection needs of the loop; a peer that hangs up early only fails the attempt."""
+
+    def create_streaming_connection(
+        self, *args: Any, on_done: Callable[..., None], **kw: Any
+    ) -> Any:
+        """pika's; answers what can be cancelled."""
+        try:
+            return super().create_streaming_connection(*args, on_done=on_done, **kw)
+        except ValueError:
+            # pika finds the socket no longer connected, and lets that end the whole loop.
+            gone = ConnectionResetError(errno.ECONNRESET, os.strerror(errno.ECONNRESET))
+            return self.call_later(0, functools.partial(on_done, gone))
 
 
 class Link:
@@ -84,7 +104,7 @@ class Link:
             on_open_callback=self._on_open,
             on_open_error_callback=self._on_open_error,
             on_close_callback=self._on_close,
-            custom_ioloop=self._loop,
+            custom_ioloop=Services(self._loop),
         )
 
     def _on_open(self, connection: pika.connection.Connection) -> None:

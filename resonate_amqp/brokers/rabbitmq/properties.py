@@ -44,7 +44,7 @@ def basic(
     return made
 
 
-class _WithHeaders(pika.BasicProperties):  # type: ignore[misc]
+class _WithHeaders(pika.BasicProperties):  # type: ignore[misc]  # pika is untyped
     table: Mapping[str, Any]
 
     def encode(self) -> list[bytes]:

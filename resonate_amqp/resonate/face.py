@@ -20,12 +20,14 @@ from resonate_amqp.core.requests import OriginGet, PromiseCreate
 from resonate_amqp.errors import ResonateError, UsageError
 from resonate_amqp.ports import Telemetry
 from resonate_amqp.resonate.call import CallOptions, Calls, Func
+from resonate_amqp.resonate.claiming import Claiming
 from resonate_amqp.resonate.embedded import Embedded, open_broker
 from resonate_amqp.resonate.failpoints import Mishap, armed
 from resonate_amqp.resonate.functions import Function
 from resonate_amqp.resonate.machine import SystemRandom
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.resonate.promises import Promises
+from resonate_amqp.resonate.retrofits import Retrofits
 from resonate_amqp.resonate.schedules import Scheduling
 from resonate_amqp.resonate.tasks import Tasks
 from resonate_amqp.resonate.transactions import Transactions
@@ -45,7 +47,7 @@ R = TypeVar("R")
 E = TypeVar("E", bound=Exception)
 
 
-class Resonate(Transactions, Scheduling):
+class Resonate(Transactions, Scheduling, Claiming, Retrofits):
     """Durable functions of this process, and calls to those of others.
 
     With a `url` (`amqp://…`, several joined by `;`, `env:NAME`, `file:PATH`) the broker is

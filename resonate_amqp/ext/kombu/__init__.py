@@ -1,0 +1,65 @@
+"""Durable Kombu consumers: one decorator on a callback that exists already.
+
+The queue, its messages and whoever publishes them stay as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, TypeVar
+
+from resonate_amqp import Resonate
+from resonate_amqp.errors import UsageError
+from resonate_amqp.ext.kombu.decorator import Durable
+from resonate_amqp.ext.kombu.messages import RecordedMessage
+from resonate_amqp.ext.kombu.mixins import durable_class
+from resonate_amqp.ext.kombu.rpc import RpcServer, durable_rpc_server
+from resonate_amqp.runtime.retry import RetryPolicy
+
+__all__ = ["Durable", "RecordedMessage", "RpcServer", "durable", "durable_rpc_server"]
+
+F = TypeVar("F")
+
+
+def durable(
+    resonate: Resonate,
+    *,
+    id: Callable[..., Any] | None = None,  # noqa: A002
+    name: str | None = None,
+    retry_policy: RetryPolicy | None = None,
+    version: int = 1,
+    timeout: float | None = None,
+    strict: bool = False,
+) -> Callable[[F], Any]:
+    """Make a callback durable, or every callback of a ConsumerMixin.
+
+    A callback that takes `ctx` before body and message is a workflow: it makes durable calls, and
+    the message leaves its queue when its promise is settled, or when it is handed over to the
+    ledger. Any other runs where Kombu calls it, once per id, and what it called on the message is
+    recorded and served to every redelivery.
+
+    `id` is called with what the callback is given and names the message; without it the header
+    `resonate:id`, `message_id` or `correlation_id` does. `retry_policy` tries a failing callback
+    again, and then records the error; without one the error of a plain callback escapes as it
+    always did. `timeout` is the promise's deadline in seconds. With `strict` a message whose id
+    was used for another body is dead-lettered.
+    """
+    make = partial(
+        Durable,
+        resonate,
+        id=id,
+        retry_policy=retry_policy,
+        version=version,
+        timeout=timeout,
+        strict=strict,
+    )
+
+    def decorate(decorated: Any) -> Any:
+        if not isinstance(decorated, type):
+            return make(decorated, name=name)
+        if name is not None:
+            raise UsageError(f"class {decorated.__name__} may have several callbacks; give no name")
+        return durable_class(decorated, make)
+
+    return decorate

@@ -1,0 +1,135 @@
+"""The decorator: a Kombu callback becomes durable, and stays what Kombu may call."""
+
+from __future__ import annotations
+
+import functools
+import types
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+from resonate_amqp import Resonate
+from resonate_amqp.errors import Encoding, Stopped, UsageError
+from resonate_amqp.ext.kombu.desk import Desk, desk_of
+from resonate_amqp.ext.kombu.entries import entry_of
+from resonate_amqp.ext.kombu.errands import Call, Errand
+from resonate_amqp.ext.kombu.forms import Kind, form_of, name_of
+from resonate_amqp.ext.kombu.identity import promise_id_of
+from resonate_amqp.ext.kombu.inplace import InPlace
+from resonate_amqp.ext.kombu.letters import Letter, letter_of
+from resonate_amqp.ext.kombu.messages import recorded
+from resonate_amqp.runtime.retry import RetryPolicy
+
+PATIENCE_S = 1.0
+
+
+class Durable:
+    """A durable callback: call it as Kombu does.
+
+    In a class it is a descriptor: the instance through which it is reached is the one that
+    consumes now.
+    """
+
+    __wrapped__: Callable[..., Any]
+    __qualname__: str
+
+    def __init__(
+        self,
+        resonate: Resonate,
+        func: Callable[..., Any],
+        *,
+        id: Callable[..., Any] | None = None,  # noqa: A002
+        name: str | None = None,
+        retry_policy: RetryPolicy | None = None,
+        version: int = 1,
+        timeout: float | None = None,
+        strict: bool = False,
+    ) -> None:
+        functools.update_wrapper(self, func)
+        self.form = form_of(func)
+        self.name = name or name_of(func)
+        if not self.name or "<lambda>" in self.name:
+            raise UsageError(f"{func!r} has no name; write durable(resonate, name=…)")
+        self.func = func
+        self.retries = retry_policy is not None
+        self._resonate = resonate
+        self._id = id
+        self._timeout = timeout
+        self._strict = strict
+        self._instance: Callable[[], Any] = lambda: None
+        resonate.register(
+            entry_of(self), name=self.name, version=version, retry_policy=retry_policy
+        )
+
+    def __get__(self, instance: Any, owner: type | None = None) -> Any:
+        if instance is None:
+            return self
+        self.consumed_by(instance)
+        return types.MethodType(self, instance)
+
+    def __call__(self, *given: Any) -> None:
+        """Take a message: `(body, message)` or `(message)`, after the instance of a method."""
+        instance, given = (given[0], given[1:]) if self.form.method else (None, given)
+        *bodies, message = given
+        if len(bodies) != self.form.body:
+            wanted = "(body, message)" if self.form.body else "(message)"
+            raise UsageError(f"durable callback {self.name!r} takes {wanted}, as it was written")
+        if self._resonate.stopped:
+            raise Stopped(f"the instance of {self.name!r} was stopped; the message stays unsettled")
+        desk = desk_of(self._resonate)
+        desk.consume()
+        letter = letter_of(message)
+        promise_id = promise_id_of(self.name, message, given, self._id)
+        call = self._call_of(letter, letter.own_id(promise_id, self.name), bodies, message)
+        if self.form.kind is not Kind.PLAIN:
+            follow(desk, letter, lambda ended: Errand(desk, letter, call, ended))
+            return
+        arguments = self.form.arguments(instance, None, bodies[0] if bodies else None, message)
+        work = functools.partial(self.func, *arguments)
+        InPlace(desk, letter, call, work, retries=self.retries).carry_out()
+
+    def __reduce__(self) -> str:
+        return self.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<durable callback {self.name!r}>"
+
+    def consumed_by(self, instance: Any) -> None:
+        """Know the mixin instance that consumes now, and take what was handed over."""
+        try:
+            self._instance = weakref.ref(instance)
+        except TypeError:
+            self._instance = lambda: instance
+        desk_of(self._resonate).consume()
+
+    def instance(self) -> Any:
+        """The mixin instance that consumes now, or None."""
+        return self._instance()
+
+    def errand(self, promise_id: str) -> Any:
+        """The errand of a message that this process still holds, if any."""
+        return desk_of(self._resonate).live.get(promise_id)
+
+    @property
+    def hold_max(self) -> float:
+        """How long a message is held, in seconds."""
+        return self._resonate.settings.hold_max
+
+    def _call_of(self, letter: Letter, promise_id: str, bodies: list[Any], message: Any) -> Call:
+        try:
+            raw = not self.form.body
+            record = recorded(message, message.body if raw else bodies[0], raw=raw)
+        except Encoding as fault:
+            return Call(promise_id, self.name, fault=fault)
+        return Call(promise_id, self.name, (record,), timeout=self._timeout, strict=self._strict)
+
+
+def follow(
+    desk: Desk, letter: Letter, errand: Callable[[Callable[[Errand], None]], Errand]
+) -> None:
+    """Have a message followed up while its consumer goes on; waits while there are too many."""
+    while not desk.room.acquire(timeout=letter.patience):
+        letter.keep_alive()
+        if desk.resonate.stopped:
+            raise Stopped("the instance was stopped; the message stays in its queue")
+    letter.add(errand(lambda _: desk.room.release()))

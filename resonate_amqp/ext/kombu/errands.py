@@ -1,0 +1,217 @@
+"""Errands: what one durable callback has to do with one message, until its outcome is recorded."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from resonate_amqp.core.model import Promise, PromiseState, TaskState
+from resonate_amqp.errors import Conflict, Encoding, Stopped, UsageError
+from resonate_amqp.ext.kombu.desk import Desk
+from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of
+from resonate_amqp.ext.kombu.messages import ACK, REJECT
+from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere, Failed, Left, Settled
+from resonate_amqp.runtime.ending import Ending
+from resonate_amqp.wire.codec import decode_call
+
+log = logging.getLogger(__name__)
+
+INTENT = "resonate:intent"
+AGAIN_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """The call that a message stands for; a `fault` of the message instead, when it has one."""
+
+    promise_id: str
+    func: str
+    args: tuple[Any, ...] = ()
+    kwargs: dict[str, Any] = field(default_factory=dict)
+    timeout: float | None = None
+    strict: bool = False
+    fault: UsageError | None = None
+
+
+class Errand:
+    """Claims the message's promise and holds the message until it is settled or handed over.
+
+    Everything but `begin` happens on the desk. `over` is what is to become of the message then,
+    and `ended` is told. With `needs_outcome` nothing is over before the promise is settled.
+    """
+
+    leaves_early = True
+    """Whether the message may go while its body runs here: the ledger has what there is to do."""
+
+    def __init__(
+        self,
+        desk: Desk,
+        letter: Letter,
+        call: Call,
+        ended: Callable[[Errand], None],
+        *,
+        needs_outcome: bool = False,
+    ) -> None:
+        self.letter = letter
+        self.call = call
+        self.over: str | None = None
+        self.passed = False
+        self.promise: Promise | None = None
+        self.refused: UsageError | None = None
+        self.heard = False
+        """Whether the ledger has answered anything."""
+        self.leaving: str | None = None
+        """What is to become of the message when the body, which asked for it, is released."""
+        self._desk = desk
+        self._ended = ended
+        self._needs_outcome = needs_outcome
+        self._begun = False
+        self._watched = False
+        self._again_at: float | None = None
+
+    def begin(self) -> None:
+        """Claim the promise; called when the errands before this one have ended."""
+        self._desk.post(self._claim)
+
+    def told(self, what: Claimed) -> None:
+        """Take in what a claim came to, on any thread."""
+        self._desk.post(partial(self._take, what))
+
+    def end(self, over: str) -> None:
+        """The message's part is over for this callback."""
+        if self.over is not None:
+            return
+        self.over = over
+        self._desk.errands.discard(self)
+        if self._desk.live.get(self.call.promise_id) is self:
+            del self._desk.live[self.call.promise_id]
+        self.letter.went_on(self)
+        self._ended(self)
+
+    def look(self, now: float) -> None:
+        """Claim again if that is due, and let a message go that is held for too long."""
+        if self._again_at is not None and self._again_at <= now:
+            self._claim()
+        elif now - self.letter.since >= self._desk.hold_max and not self._needs_outcome:
+            self._grown_old()
+
+    def _claim(self) -> None:
+        if self.over is not None:
+            return
+        self._again_at = None
+        call, resonate = self.call, self._desk.resonate
+        if call.fault is not None:
+            self._refuse(call.fault)
+            return
+        self._desk.live[call.promise_id] = self
+        self._desk.errands.add(self)
+        try:
+            resonate.claim(
+                call.promise_id,
+                call.func,
+                call.args,
+                call.kwargs,
+                told=self.told,
+                redelivered=self.letter.redelivered,
+                timeout=call.timeout,
+            )
+        except UsageError as error:
+            if resonate.stopped:
+                self.end(LEAVE)
+            else:
+                self._refuse(error)
+
+    def _take(self, what: Claimed) -> None:
+        if self.over is not None:
+            return
+        self.heard = True
+        self._begun = isinstance(what, Begun)
+        match what:
+            case Settled(promise=promise):
+                self._settled(promise)
+            case Left(ending=Ending.RELEASED) if self.leaving is not None:
+                self.end(self.leaving)
+            case Left(ending=Ending.SUSPENDED):
+                self._handed_over()
+            case Left(ending=ending):
+                self._watch()
+                if ending is not Ending.HALTED:
+                    self._again()
+            case Elsewhere(task=task) if task.state is TaskState.SUSPENDED:
+                self._handed_over()
+            case Elsewhere(task=task):
+                self._watch()
+                if task.state is not TaskState.HALTED:
+                    self._again()
+            case Failed(error=Stopped()):
+                self.end(LEAVE)
+            case Failed(error=UsageError() as error):
+                self._refuse(error)
+            case Failed(error=error):
+                log.error("the claim of %s is made again: %s", self.call.promise_id, error)
+                self._again()
+
+    def _settled(self, promise: Promise) -> None:
+        self.promise = promise
+        if self.call.strict and self._differs(promise):
+            self._refuse(
+                Conflict(
+                    f"id {promise.id!r} is taken by a message with another body; give each "
+                    "message an id of its own"
+                )
+            )
+            return
+        resolved = promise.state is PromiseState.RESOLVED
+        intent = promise.value.headers.get(INTENT, ACK) if resolved else REJECT
+        self.end(intent)
+
+    def _differs(self, promise: Promise) -> bool:
+        try:
+            was = decode_call(promise.param)
+        except Encoding:
+            return True
+        return _body(was.args) != _body(list(self.call.args)) or was.kwargs != self.call.kwargs
+
+    def _handed_over(self) -> None:
+        if self._needs_outcome:
+            self._watch()
+        else:
+            self.end(ACK)
+
+    def _watch(self) -> None:
+        if not self._watched:
+            self._watched = True
+            self._desk.resonate.watch(self.call.promise_id, self.told)
+
+    def _again(self) -> None:
+        self._again_at = time.monotonic() + AGAIN_S
+
+    def _grown_old(self) -> None:
+        """What is recorded goes on without the message; what is not cannot."""
+        if self.heard and not self._begun:
+            self.end(ACK)
+        elif self._begun and self.leaves_early and self.letter.last(self):
+            self.letter.let_go()
+
+    def _refuse(self, error: UsageError) -> None:
+        """The message can never be executed: put aside with the reason, it leaves its queue."""
+        self.refused = error
+        message = self.letter.message
+        body = message.body or b""
+        log.error("a message of %s is dead-lettered: %s", queue_of(message), error)
+        self._desk.resonate.dead_letter(
+            body.encode() if isinstance(body, str) else bytes(body),
+            f"promise {self.call.promise_id!r}: {error}",
+            queue_of(message),
+            lambda: self._desk.post(lambda: self.end(ACK)),
+        )
+
+
+def _body(args: list[Any]) -> Any:
+    """What is compared of two calls: of a message its body, which is what its sender wrote."""
+    one = args[0] if len(args) == 1 else None
+    return one.get("body") if isinstance(one, dict) and "delivery_info" in one else args

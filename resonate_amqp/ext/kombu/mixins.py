@@ -1,0 +1,41 @@
+"""Mixins: every callback of every consumer of a ConsumerMixin becomes durable."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from resonate_amqp.ext.kombu.decorator import Durable
+from resonate_amqp.ext.kombu.forms import name_of
+
+C = TypeVar("C", bound=type)
+
+
+def durable_class(cls: C, made: Callable[[Callable[..., Any]], Durable]) -> C:
+    """Wrap the callbacks of the consumers that `get_consumers` answers, at every connection."""
+    known: dict[str, Durable] = {}
+    get_consumers = cls.get_consumers  # type: ignore[attr-defined]  # what makes it a ConsumerMixin
+
+    def wrapped(callback: Any) -> Any:
+        func = getattr(callback, "__func__", callback)
+        if isinstance(func, Durable):
+            return callback
+        durable = known.get(name_of(func)) or known.setdefault(name_of(func), made(func))
+        # A function that is made anew for each connection holds what belongs to that one.
+        durable.func = func
+        if not durable.form.method:
+            return durable
+        return durable.__get__(callback.__self__, cls)
+
+    @functools.wraps(get_consumers)
+    def durable_consumers(self: Any, *args: Any, **kwargs: Any) -> list[Any]:
+        consumers = list(get_consumers(self, *args, **kwargs))
+        for consumer in consumers:
+            consumer.callbacks = [wrapped(one) for one in consumer.callbacks or []]
+            if consumer.on_message is not None:
+                consumer.on_message = wrapped(consumer.on_message)
+        return consumers
+
+    cls.get_consumers = durable_consumers  # type: ignore[attr-defined]  # as above
+    return cls

@@ -1,0 +1,106 @@
+"""Retrofits: what class Resonate offers to those who have consumers of their own already."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Self
+from urllib.parse import quote, unquote, urlsplit, urlunsplit
+
+from resonate_amqp.errors import UsageError
+from resonate_amqp.resonate.node import Node
+
+_TLS = ("ca_certs", "certfile", "keyfile", "server_hostname", "ciphers")
+_SOCKET = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
+
+
+class Retrofits:
+    """Joining what a Kombu connection leads to, and putting aside what cannot be executed."""
+
+    _stopped: threading.Event
+
+    @classmethod
+    def from_kombu(cls, connection: Any, **settings: Any) -> Self:
+        """An instance on the broker of a Kombu connection: its urls, TLS and socket options.
+
+        Opens connections of its own and leaves the given one alone. Settings are those of
+        Resonate. Raises UsageError for a connection that leads to no RabbitMQ, or is secured in a
+        way that cannot be taken over.
+        """
+        make: Callable[..., Self] = cls
+        return make(url_of(connection), **settings)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this instance was stopped and takes nothing any more."""
+        return self._stopped.is_set()
+
+    def consume(self) -> None:
+        """Take tasks of the own group, as `start` does, for as long as the process lives."""
+        if not self.stopped:
+            self._joined().start()
+
+    def dead_letter(self, body: bytes, reason: str, queue: str, done: Callable[[], None]) -> None:
+        """Put a message of another queue aside; `done` is told once the broker has confirmed it.
+
+        `done` is called on the node's thread, and must neither block nor raise.
+        """
+        self._joined().dead_letter(body, reason, queue, done)
+
+    def _joined(self) -> Node:
+        raise NotImplementedError
+
+
+def url_of(connection: Any) -> str:
+    """The broker urls of a Kombu connection, joined by `;`, with what pika needs for TLS."""
+    if (method := getattr(connection, "login_method", None)) not in (None, "PLAIN", "AMQPLAIN"):
+        raise UsageError(f"login method {method!r} cannot be taken over; give Resonate a url=")
+    first = connection.as_uri(include_password=True)
+    urls = [first]
+    for other in getattr(connection, "alt", None) or []:
+        parts = urlsplit(first)
+        beside = parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{other}")
+        urls.append(other if "://" in other else urlunsplit(beside))
+    tcp = _tcp_options(getattr(connection, "transport_options", None) or {})
+    found = [_one(url, connection.ssl, tcp) for url in urls]
+    return ";".join(dict.fromkeys(found))
+
+
+def _one(url: str, secured: Any, tcp: Mapping[str, int]) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("amqp", "amqps", "pyamqp"):
+        raise UsageError(
+            f"a connection over {parts.scheme}:// leads to no RabbitMQ; give Resonate the url= of "
+            "one"
+        )
+    secure = bool(secured) or parts.scheme == "amqps"
+    options = {"tcp_options": tcp} if tcp else {}
+    if isinstance(secured, Mapping) and secured:
+        options["ssl_options"] = _tls_options(secured, parts.hostname or "localhost")
+    port = "" if parts.port else ":5671" if secure else ":5672"
+    vhost = quote(unquote(parts.path[1:]) or "/", safe="")
+    query = "&".join(f"{name}={quote(repr(value), safe='')}" for name, value in options.items())
+    return urlunsplit(("amqps" if secure else "amqp", parts.netloc + port, vhost, query, ""))
+
+
+def _tls_options(given: Mapping[str, Any], host: str) -> dict[str, Any]:
+    """What pika makes a context of; the name in the broker's certificate is always checked."""
+    odd = [name for name in given if name not in (*_TLS, "cert_reqs")]
+    if odd or given.get("cert_reqs", ssl.CERT_REQUIRED) != ssl.CERT_REQUIRED:
+        raise UsageError(
+            f"the connection's ssl={dict(given)!r} cannot be taken over: {', '.join(_TLS)} and "
+            "cert_reqs=CERT_REQUIRED can; give Resonate a url= with ssl_options"
+        )
+    options = {name: given[name] for name in _TLS if given.get(name) is not None}
+    options.setdefault("server_hostname", host)
+    options.setdefault("ca_certs", ssl.get_default_verify_paths().cafile)
+    return options
+
+
+def _tcp_options(transport_options: Mapping[str, Any]) -> dict[str, int]:
+    """The socket options of py-amqp that pika knows too, by their names."""
+    given = transport_options.get("socket_settings") or {}
+    named = {name: getattr(socket, name, None) for name in _SOCKET}
+    return {name: given[number] for name, number in named.items() if number in given}

@@ -157,7 +157,7 @@ class Body:
 
     def adopt(self, held: Held, preload: tuple[Promise, ...]) -> None:
         """Go on under a new lease of the same task."""
-        self.held = held
+        held.claim, self.held = self.held.claim, held
         self._orphaned = False
         for promise in preload:
             self._heard(promise)

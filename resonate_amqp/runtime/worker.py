@@ -354,6 +354,8 @@ class Worker:
         started = self._started.pop(body.held.holder)
         duration_ms = self._session.clock.monotonic() - started
         self._telemetry.finished(body.id, body.function, ending.value, duration_ms)
+        if body.held.claim is not None:
+            self.claims.left(body.held.claim, ending, body.settled)
         if self._bodies.pop(body.held.holder, None) is None:
             return
         delivery = body.held.delivery
@@ -361,8 +363,6 @@ class Worker:
         if body.moved:
             self._moved -= 1
             self._limit()
-        if body.held.claim is not None:
-            self.claims.left(body.held.claim, ending, body.settled)
         if delivery is not None and ending is Ending.RETURNED:
             self._doorstep.keep(body.id, delivery)
         elif delivery is not None:

@@ -9,7 +9,7 @@ import pytest
 
 from resonate_amqp.core.leases import DOUBT_MS
 from resonate_amqp.core.model import ORIGIN, PARENT, SCOPE, TARGET, PromiseState, TaskState
-from resonate_amqp.core.requests import PromiseCreate, PromiseSettle
+from resonate_amqp.core.requests import PromiseCreate, PromiseSettle, TaskContinue, TaskHalt
 from resonate_amqp.errors import Conflict, Stopped
 from resonate_amqp.runtime.claims import Begun, Claim, Claimed, Elsewhere, Failed, Left, Settled
 from resonate_amqp.runtime.context import Context
@@ -217,3 +217,27 @@ def test_a_claim_that_is_not_answered_is_told_when_nothing_will_come_any_more() 
         assert told == []
         hand.worker.claims.fail_all(Stopped("over"))
     assert kinds(told) == [Failed]
+
+
+def test_a_claimed_body_that_goes_on_under_an_execute_is_told_of_all_the_same() -> None:
+    workshop = shop()
+    hand = workshop.hire()
+    told = claim(workshop, hand, "slow")
+    workshop.ask(TaskHalt(id="r", reason="an operator takes it away"))
+    workshop.ask(TaskContinue(id="r"))
+    workshop.rest()
+    hand.bench.end("r")
+    workshop.rest()
+    assert kinds(told) == [Begun, Settled]
+    assert hand.bench.began["r"] == 1
+    workshop.check()
+
+
+def test_a_claimed_body_whose_task_went_elsewhere_is_told_that_it_is_lost() -> None:
+    workshop = shop()
+    hand = workshop.hire()
+    told = claim(workshop, hand, "slow")
+    workshop.ask(TaskHalt(id="r", reason="an operator takes it away"))
+    hand.bench.end("r")
+    workshop.rest()
+    assert told[1:] == [Left(Ending.LOST)]

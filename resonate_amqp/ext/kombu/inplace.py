@@ -43,6 +43,8 @@ class InPlace(Errand):
         self._retries = retries
         self._lent = Lent()
         self._error: Exception | None = None
+        self._worked: tuple[Any, str] | None = None
+        """What the callback returned and called on its message, until that is recorded."""
         self._asked_at = time.monotonic()
 
     def carry_out(self) -> None:
@@ -65,7 +67,8 @@ class InPlace(Errand):
     async def perform(self) -> Outcome:
         """The body of the promise, as the worker runs it: the consumer's thread does the work."""
         try:
-            value, intent = await self._lent.acall(self._run)
+            # A claim that was lost before its record is made again: the work is done.
+            value, intent = self._worked or await self._lent.acall(self._run)
         except Withdrawn:
             raise Postponed(self._desk.hold_max) from None
         except Exception:
@@ -93,6 +96,8 @@ class InPlace(Errand):
             raise
         if self.letter.intent is None:
             self._pass()
+        else:
+            self._worked = value, self.letter.intent
         return value, self.letter.intent
 
     def _pass(self) -> None:

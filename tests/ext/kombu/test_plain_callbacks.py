@@ -275,3 +275,25 @@ def test_an_error_of_what_was_handed_over_records_nothing_and_is_told(
     wait_until("it is told", lambda: "on_order failed on order-1" in caplog.text)
     with pytest.raises(TimeoutError):
         handle.result(0.2)
+
+
+def test_work_that_is_done_is_not_done_again_for_a_lease_lost_before_its_record(
+    shop: Shop,
+) -> None:
+    ran: list[int] = []
+
+    @durable(shop.resonate)
+    def on_order(body: Any, message: Any) -> None:
+        ran.append(1)
+        message.ack()
+        shop.resonate.tasks.halt("order-1", "an operator takes it away")
+        threading.Thread(target=give_back).start()
+
+    def give_back() -> None:
+        wait_until("the body has left", lambda: not shop.resonate._joined()._worker.busy())
+        shop.resonate.tasks.resume("order-1")
+
+    shop.consumer(on_order)
+    shop.publish({})
+    shop.drain()
+    assert (ran, shop.intent(), shop.unsettled()) == ([1], "ack", 0)

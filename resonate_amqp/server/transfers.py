@@ -42,7 +42,9 @@ class Transfers:
 
     def bury(self, delivery: Delivery, reason: str) -> None:
         """Put what cannot be read or applied aside, with its reason."""
-        log.error("dead-lettered a message of %s: %s", delivery.queue, reason)
+        # A callee that was killed after it answered answers again: nothing is wrong with that.
+        level = logging.WARNING if delivery.correlation_id else logging.ERROR
+        log.log(level, "dead-lettered a message of %s: %s", delivery.queue, reason)
         self._add(_Copy(delivery, EXCHANGE, DEAD, reason))
 
     def pass_on(self, delivery: Delivery, queue: str) -> None:

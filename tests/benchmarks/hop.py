@@ -1,6 +1,6 @@
 """One durable hop beside a bare pika RPC and the sketch, interleaved, on this machine.
 
-    python tests/benchmarks/hop.py [--runs 5] [--seconds 3] [--queue-type quorum]
+    python -m tests.benchmarks.hop [--runs 5] [--seconds 3] [--queue-type quorum]
 
 Everything (load, workers, broker, ledger on SQLite with synchronous=FULL) shares the machine, so
 only the ratios mean something. A private broker is used, or RESONATE_AMQP_TEST_URL.

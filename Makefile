@@ -5,8 +5,9 @@ SHELL := /bin/bash
 VENV = .venv
 BIN := $(VENV)/bin
 SOURCES := resonate_amqp tests $(wildcard examples)
-EVERYDAY := not (rabbitmq or postgres or processes or docker or chaos or benchmark)
-BROKER := (rabbitmq or postgres or processes) and not (smoke or docker or chaos or benchmark)
+SERVERS := rabbitmq or postgres or redis or nodejs or processes
+EVERYDAY := not ($(SERVERS) or docker or chaos or benchmark)
+BROKER := ($(SERVERS)) and not (smoke or docker or chaos or benchmark)
 PIP := $(BIN)/python -m pip --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
@@ -21,7 +22,7 @@ help:
 	@echo 'make chaos    pauses, cuts, ack timeouts, the release before, luck (20 minutes)'
 	@echo 'make everyday the tests that need no server, with PYTHON=… and VENV=… of your choice'
 	@echo 'make bench    measure'
-	@echo 'make system   install rabbitmq-server and PostgreSQL for the tests, or say how'
+	@echo 'make system   install the servers and Node.js that the tests need, or say how'
 	@echo 'make clean    remove what the other targets made'
 
 demo: $(VENV)/.package
@@ -49,7 +50,7 @@ $(VENV)/.package: pyproject.toml | $(BIN)/python
 
 $(VENV)/.dev: pyproject.toml | $(BIN)/python
 	@echo 'Installing resonate-amqp and its development tools into $(VENV) (once).'
-	@$(PIP) install --editable '.[dev,postgres,examples]'
+	@$(PIP) install --editable '.[dev,celery,postgres,examples]'
 	@touch $@ $(VENV)/.package
 
 system:
@@ -67,7 +68,7 @@ everyday: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto -m "$(EVERYDAY)"
 
 test: check
-	$(BIN)/python -m pytest -q -m "$(BROKER)"
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile -m "$(BROKER)"
 	@$(MAKE) --no-print-directory wheel
 	@listing=$$($(BIN)/python -m pytest --collect-only -q -m docker); \
 	  echo "Tests that need Docker (marked docker), not run: $$(grep -c "::" <<<"$$listing")"
@@ -83,7 +84,8 @@ chaos: system $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m chaos --timeout 0
 
 bench: system $(VENV)/.dev
-	$(BIN)/python -m pytest -q -s -m benchmark --timeout 0
+	$(BIN)/python -m tests.benchmarks.hop
+	$(BIN)/python -m tests.benchmarks.tax
 
 clean:
 	rm -rf .venv .venv-* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import subprocess
 import sys
 import tomllib
 from importlib.metadata import entry_points, packages_distributions, version
@@ -16,9 +17,25 @@ import resonate_amqp
 ROOT = Path(__file__).resolve().parent.parent
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 EXTRAS = PROJECT["optional-dependencies"]
-THROUGH = {"docker": "testcontainers", "pydantic": "sqlmodel", "sqlalchemy": "sqlmodel"}
+THROUGH = {
+    "amqp": "kombu",
+    "docker": "testcontainers",
+    "pydantic": "sqlmodel",
+    "sqlalchemy": "sqlmodel",
+}
 """What comes with something else that is declared."""
-BY_EXTRA = {"dev": "testcontainers", "examples": "flask", "postgres": "psycopg"}
+BY_EXTRA = {
+    "celery": "celery",
+    "dev": "testcontainers",
+    "examples": "flask",
+    "postgres": "psycopg",
+}
+UNNEEDED = {
+    "resonate_amqp": ("celery", "kombu", "sqlmodel"),
+    "resonate_amqp.cli": ("celery", "kombu", "sqlmodel"),
+    "resonate_amqp.ext.kombu": ("celery",),
+}
+"""By module, what is not to be loaded until it is used, or not even installed."""
 
 
 def names(requirements: list[str]) -> set[str]:
@@ -70,3 +87,11 @@ def test_what_others_load_by_name_is_there(group: str) -> None:
         one for one in entry_points(group=group) if one.dist and one.dist.name == "resonate-amqp"
     ]
     assert found.load() is not None
+
+
+@pytest.mark.parametrize("module", UNNEEDED)
+def test_a_module_is_imported_without_what_it_does_not_need(module: str) -> None:
+    blocked = f"import sys; sys.modules.update(dict.fromkeys({UNNEEDED[module]!r}))"
+    command = [sys.executable, "-c", f"{blocked}; import {module}"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -19,6 +19,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["
 EXTRAS = PROJECT["optional-dependencies"]
 THROUGH = {
     "amqp": "kombu",
+    "billiard": "celery",
     "docker": "testcontainers",
     "pydantic": "sqlmodel",
     "sqlalchemy": "sqlmodel",

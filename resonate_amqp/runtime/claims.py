@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from resonate_amqp.core.model import Promise, Task, TaskState
-from resonate_amqp.core.requests import PromiseCreate, Response, TaskCreate
+from resonate_amqp.core.requests import PromiseCreate, Response, TaskCreate, TaskRelease
 from resonate_amqp.errors import Conflict, LedgerError, ResonateError, UsageError
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.session import Session
@@ -143,12 +143,23 @@ class Claims:
             refused = LedgerError if response.status >= 500 else UsageError
             self._end(claim, Failed(refused(response.error)))
         elif (was := promise.param.headers.get("func")) != claim.create.param.headers.get("func"):
+            if promise.pending and self._ours(response, task):
+                self._give_back(task, step.holder)
             taken = f"id {promise.id!r} is taken by a call of {was!r}; give each call its own id"
             self._end(claim, Failed(Conflict(taken)))
         elif not promise.pending:
             self._end(claim, Settled(promise))
-        elif response.ok and task.state is TaskState.ACQUIRED and task.pid == self._session.pid:
+        elif self._ours(response, task):
             claim.told(Begun())
             self._adopt(promise, task.version, step.holder, response, claim)
         else:
             self._end(claim, Elsewhere(task))
+
+    def _ours(self, response: Response, task: Task) -> bool:
+        acquired = response.ok and task.state is TaskState.ACQUIRED
+        return acquired and task.pid == self._session.pid
+
+    def _give_back(self, task: Task, holder: str) -> None:
+        """Release a task that nobody here can run; if that is lost, its lease ends by itself."""
+        release = TaskRelease(id=task.id, version=task.version, holder=holder)
+        self._session.calls.send([release], lambda _: None, about=task.id)

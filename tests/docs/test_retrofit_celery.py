@@ -49,7 +49,7 @@ def test_the_page_s_shop_runs_as_it_says(programs: Programs) -> None:
     workers = [command for command in commands() if "worker" in command]
     for number, command in enumerate(workers):
         name = f"worker-{number}"
-        programs.start(name, *command, "-n", f"{name}@localhost", cwd=programs.folder)
+        programs.start(name, *command, cwd=programs.folder)
     for number in range(len(workers)):
         wait_until(f"worker {number} is ready", partial(ready, programs, f"worker-{number}"))
     (order,) = (command for command in commands() if command[0] == "python")

@@ -209,6 +209,14 @@ def test_an_id_that_stands_for_another_function_is_a_conflict() -> None:
     assert isinstance(told[0].error, Conflict)
 
 
+def test_a_claim_in_conflict_keeps_no_lease_of_the_other_function_s_task() -> None:
+    workshop = shop()
+    hand = workshop.hire()
+    claim(workshop, hand, "postponed")
+    assert kinds(claim(workshop, hand, "rejects")) == [Failed]
+    assert workshop.task().state is TaskState.PENDING
+
+
 def test_a_claim_that_is_not_answered_is_told_when_nothing_will_come_any_more() -> None:
     workshop = shop()
     hand = workshop.hire()

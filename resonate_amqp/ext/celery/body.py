@@ -15,10 +15,12 @@ from typing import Any
 from celery import Task
 
 from resonate_amqp.errors import NotDurable
+from resonate_amqp.ext.celery.calls import adapt
+from resonate_amqp.ext.celery.outcomes import ends_the_process, recordable
 from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.ext.lending import Lent, Withdrawn
 from resonate_amqp.ext.plain import flatten, rebuild
-from resonate_amqp.runtime.commands import Command, Gather, Promised
+from resonate_amqp.runtime.commands import Command, Gather, Invoke, Promised
 from resonate_amqp.runtime.context import Context
 from resonate_amqp.runtime.outcomes import Postponed
 
@@ -60,7 +62,7 @@ class Body:
     def __init__(
         self, shape: Shape, task: Task | None, lent: Lent, judge: Judge, prepare: Prepare
     ) -> None:
-        self.raised: Exception | None = None
+        self.raised: BaseException | None = None
         """What the function raised, for Celery to see as it was."""
         self.interruption: Exception | None = None
         """What a signal raised while the function was waiting; it is raised in its next step."""
@@ -70,6 +72,7 @@ class Body:
         self._judge = judge
         self._prepare = prepare
         self._generator: Generator[Any, Any, Any] | None = None
+        self._adapted: set[str] = set()
 
     async def run(self, ctx: Context, args: list[Any], kwargs: dict[str, Any]) -> Any:
         """What the function returns, plain; raises what it raised, or Postponed."""
@@ -92,7 +95,7 @@ class Body:
         while isinstance(step, Yielded):
             work: Callable[[], Step]
             try:
-                value = await _durable(step.thing)
+                value = rebuild(await _durable(step.thing), "value")
             except Exception as error:
                 work = partial(self._throw, error)
             else:
@@ -116,11 +119,27 @@ class Body:
                 self.interruption = None
                 work = partial(self._throw, interruption)
             step = work()
+            self._adapt(ctx)
             self._prepare(ctx)
         except Exception as error:
             self.raised = error
             return Raised(error, self._judge(error))
+        except BaseException as error:
+            if ends_the_process(error):
+                raise
+            self.raised = error
+            return Raised(recordable(error), None)
         return step
+
+    def _adapt(self, ctx: Context) -> None:
+        for command in (*ctx.unissued(), *ctx._compensations):
+            if (
+                isinstance(command, Invoke)
+                and not command.local
+                and command.id not in self._adapted
+            ):
+                self._adapted.add(command.id)
+                adapt(command)
 
     def _begin(self, ctx: Context, args: list[Any], kwargs: dict[str, Any]) -> Step:
         made = self._shape.call(self._task, ctx, rebuild(args, "args"), rebuild(kwargs, "kwargs"))

@@ -18,7 +18,7 @@ from celery.result import EagerResult
 
 from resonate_amqp.core.model import origin_of
 from resonate_amqp.errors import RemoteError, UnknownFunction
-from resonate_amqp.ext.celery.execution import Call, execute, lent_for
+from resonate_amqp.ext.celery.execution import Call, body_of, execute
 from resonate_amqp.ext.celery.messages import promise_id_of
 from resonate_amqp.ext.plain import flatten, rebuild
 from resonate_amqp.resonate import Resonate
@@ -92,11 +92,7 @@ def _redirect(app: Celery, resonate: Resonate, ctx: Context) -> None:
         kind, marked, _ = (command.target or "").partition("://")
         if marked and kind == CELERY:
             _check_task(app, command.name)
-            command.args = (
-                command.name,
-                flatten(list(command.args), "args"),
-                flatten(command.kwargs, "kwargs"),
-            )
+            command.args = command.name, list(command.args), command.kwargs
             command.func, command.kwargs = NESTED, {}
             command.target, command.version = resonate.settings.group, 0
         elif resonate.registry.find(command.name) is None and not callable(command.func):
@@ -123,9 +119,9 @@ class _Nested:
 
     async def run(self, ctx: Context, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
         work = partial(self._applied, name, args, kwargs, promise_id_of(ctx.id))
-        lent = lent_for(origin_of(ctx.id))
+        body = body_of(ctx, origin_of(ctx.id))
         # A detached call outlives the thread that began it.
-        return await (asyncio.to_thread(work) if lent is None else lent.acall(work))
+        return await (asyncio.to_thread(work) if body is None else body.lent.acall(work))
 
     def _applied(self, name: str, args: list[Any], kwargs: dict[str, Any], task_id: str) -> Any:
         _check_task(self._app, name)

@@ -12,7 +12,6 @@ import threading
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, assert_never
-from weakref import WeakSet
 
 from celery import Task
 from celery.app.task import Context as Request
@@ -38,10 +37,10 @@ log = logging.getLogger(__name__)
 LONGEST_WAIT_S = 30
 ASTRAY_S = 5.0
 
+BODIES = "resonate:celery"
+"""The dependency that holds, by promise, the bodies whose threads have lent themselves."""
+
 _lock = threading.Lock()
-_running: dict[str, Body] = {}
-"""By promise, the bodies whose threads have lent themselves in this process."""
-_used: WeakSet[Resonate] = WeakSet()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +57,15 @@ class Call:
     kwargs: dict[str, Any]
 
 
-def lent_for(promise_id: str) -> Lent | None:
-    """The thread that runs a promise's body in this process, if one does."""
-    body = _running.get(promise_id)
-    return None if body is None else body.lent
-
-
-def leave() -> None:
-    """Disconnect what this process ran tasks with; what runs one again connects again."""
-    for resonate in list(_used):
-        resonate.move(resonate._system)
+def body_of(ctx: Context, promise_id: str) -> Body | None:
+    """The body of a promise that a thread of this process runs, if one does."""
+    bodies: dict[str, Body] = ctx.get_dependency(BODIES, {})
+    return bodies.get(promise_id)
 
 
 async def entry(ctx: Context, *args: Any, **kwargs: Any) -> Any:
     """What every durable task is registered as: it runs the body of the thread that claimed it."""
-    body = _running.get(ctx.id)
+    body = body_of(ctx, ctx.id)
     if body is None:
         log.error("%s was offered to a process that had not claimed it", ctx.id)
         raise Postponed(ASTRAY_S)
@@ -88,15 +81,13 @@ def execute(
     outcome either: Retry, Ignore, Reject.
     """
     _register(call.resonate, call.task.name)
-    _used.add(call.resonate)
+    bodies: dict[str, Body] = call.resonate._dependencies.setdefault(BODIES, {})
     with Lent() as lent:
         never_s = call.resonate.settings.timeout
         judge = partial(_judged, call, never_s)
         task = call.task if call.bound else None
         body = Body(call.shape, task, lent, judge, prepare)
-        with _lock:
-            running = _running.setdefault(call.promise_id, body)
-        if running is not body:
+        if bodies.setdefault(call.promise_id, body) is not body:
             return _elsewhere(call, None)
         try:
             call.resonate.claim(
@@ -112,7 +103,7 @@ def execute(
             )
             return _concluded(call, body, _lend(lent, body))
         finally:
-            del _running[call.promise_id]
+            del bodies[call.promise_id]
             body.close()
 
 
@@ -159,8 +150,10 @@ def _lend(lent: Lent, body: Body) -> Settled | Left | Elsewhere | Failed:
 def _concluded(call: Call, body: Body, how: Claimed) -> Any:
     match how:
         case Settled(promise):
-            if body.raised is not None and is_outcome(body.raised, promise):
-                raise body.raised
+            # SystemExit is a failure as any other: it is not to end the worker.
+            raised = body.raised
+            if isinstance(raised, Exception | KeyboardInterrupt) and is_outcome(raised, promise):
+                raise raised
             return value_of(promise)
         case Left(Ending.RELEASED) if body.raised is not None:
             raise body.raised

@@ -47,7 +47,10 @@ class Made:
             return asked
         if self.named is not None:
             return check_root_id(self.named(*args, **kwargs))
-        return messages.promise_id_of(request.id)
+        task_id = messages.promise_id_of(request.id)
+        # What a task was replaced by has the task's id, and is another call.
+        nesting = request.get("replaced_task_nesting") or 0
+        return f"{task_id}.replaced-{nesting}" if nesting else task_id
 
 
 def asked_for(request: Request) -> str:

@@ -114,7 +114,10 @@ def target_of(app: Celery, request: Request) -> str:
 
 
 def queue_of(app: Celery, request: Request) -> str:
-    """The queue a message came from, as far as its exchange and routing key tell."""
+    """The queue a message came from, as far as its exchange and routing key tell.
+
+    Where a binding is not known here, it is another queue that this worker takes.
+    """
     info = request.delivery_info or {}
     exchange, key = info.get("exchange") or "", info.get("routing_key") or ""
     if exchange == DELAYED:
@@ -123,9 +126,8 @@ def queue_of(app: Celery, request: Request) -> str:
     if exchange in ("", DELAYED) and (key in queues or exchange == ""):
         return str(key)
     found = [name for name, queue in queues.items() if _leads_to(queue, exchange, key)]
-    if found:
-        return str(found[0])
-    return str(next(iter(queues))) if len(queues) == 1 else str(key)
+    bound = [name for name, queue in queues.items() if queue.exchange.name == exchange]
+    return str(next(iter([*found, *bound, *queues]), key))
 
 
 def _leads_to(queue: Queue, exchange: str, key: str) -> bool:

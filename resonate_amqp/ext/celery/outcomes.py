@@ -7,12 +7,14 @@ nothing, and whoever waits for its result goes on waiting.
 from __future__ import annotations
 
 import sys
+import traceback
 from typing import Any
 
-from celery.exceptions import Ignore
+import billiard.common
+from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
 
 from resonate_amqp.core.model import Promise, PromiseState
-from resonate_amqp.errors import Encoding
+from resonate_amqp.errors import Encoding, RemoteError
 from resonate_amqp.ext.plain import rebuild
 from resonate_amqp.wire.codec import decode, error_of, type_name
 
@@ -41,6 +43,19 @@ def is_outcome(error: BaseException | None, promise: Promise) -> bool:
     if error is None or promise.state is not PromiseState.REJECTED:
         return False
     return promise.value.headers.get("error") == type_name(type(error))
+
+
+def ends_the_process(error: BaseException) -> bool:
+    """Whether what is no Exception was raised to end a worker's process, and not by its task."""
+    # Earlier releases of billiard do not tell.
+    told = getattr(billiard.common, "terminate_handler_fired", lambda: True)
+    return isinstance(error, WorkerShutdown | WorkerTerminate) or bool(told())
+
+
+def recordable(error: BaseException) -> RemoteError:
+    """What is no Exception, such as SystemExit, as the runtime can record it."""
+    trace = "".join(traceback.format_exception(error))
+    return RemoteError(str(error), type_name(type(error)), trace)
 
 
 def _imported(promise: Promise) -> dict[str, type[Exception]]:

@@ -20,13 +20,16 @@ MARGIN_S = 60.0
 def postponed_s(task: Task, request: Request, error: BaseException, never_s: float) -> float | None:
     """For how long an error that is no outcome postpones the task; None for one that is.
 
-    `never_s` stands for what nobody has asked to run again: Ignore and Reject. A message that
-    comes back all the same runs it.
+    `never_s` stands for what nobody has asked the ledger to run again: Ignore, and a Reject whose
+    message the broker offers again. A message that comes back all the same runs it. Any other
+    Reject is an outcome.
     """
     match error:
         case Retry():
             return _until(error.when) + MARGIN_S
-        case Ignore() | Reject():
+        case Ignore():
+            return never_s
+        case Reject() if error.requeue:
             return never_s
     countdown_s = _autoretry_s(task, request, error)
     return None if countdown_s is None else countdown_s + MARGIN_S

@@ -10,12 +10,12 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
-from celery import Celery, Task, signals
+from celery import Celery, Task, current_app, signals
 from celery.app.task import Context as Request
 from celery.exceptions import TaskRevokedError
 
 from resonate_amqp.errors import ResonateError
-from resonate_amqp.ext.celery import execution, reports
+from resonate_amqp.ext.celery import reports
 from resonate_amqp.ext.celery.made import Made, durable_tasks, made_of
 from resonate_amqp.ext.celery.requests import late, reporting
 
@@ -54,7 +54,7 @@ def _on_init(sender: Any, **_: Any) -> None:
     inline = "solo" in _checked_pool(sender)
     # At the level workers run with, it tells of each step of each connection.
     if not (pika := logging.getLogger("pika")).level:
-        pika.setLevel(logging.WARNING)
+        pika.setLevel(logging.CRITICAL)
     for task, made in tasks:
         _check_url(task, made)
         # The message is the task's until its outcome is recorded.
@@ -103,9 +103,15 @@ def _on_revoked(sender: Task, request: Request, terminated: bool, expired: bool,
 
 
 def _on_process_shutdown(**_: Any) -> None:
-    execution.leave()
+    _leave(current_app._get_current_object())
 
 
-def _on_shutdown(**_: Any) -> None:
+def _on_shutdown(sender: Any, **_: Any) -> None:
     reports.drain()
-    execution.leave()
+    _leave(sender.app)
+
+
+def _leave(app: Celery) -> None:
+    """Disconnect what an app's tasks ran with; what runs one again connects again."""
+    for resonate in {made.source(task) for task, made in durable_tasks(app)}:
+        resonate.move(resonate._system)

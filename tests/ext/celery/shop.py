@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import sys
 import time
 from collections.abc import Callable, Generator
+from decimal import Decimal
 from typing import Any
 
 from celery import Celery, Task
@@ -131,9 +133,38 @@ def picky(self: Task) -> str:
 
 @app.task(bind=True)
 @durable(resonate)
-def replaced(self: Task, order: str) -> None:
+def refused(self: Task, order: str) -> None:
     began(self)
-    raise self.replace(total.s([1, 2]).set(queue=self.request.delivery_info["routing_key"]))
+    raise Reject(order, requeue=False)
+
+
+@app.task(bind=True)
+@durable(resonate)
+def leaving(self: Task, status: int) -> None:
+    began(self)
+    sys.exit(status)
+
+
+@app.task(bind=True)
+@durable(resonate)
+def replaced(self: Task, by: str) -> None:
+    began(self)
+    other = {"plain": total.s([1, 2]), "durable": add.s(1, 2)}[by]
+    raise self.replace(other.set(queue=self.request.delivery_info["routing_key"]))
+
+
+@app.task
+@durable(resonate)
+def double(price: Decimal) -> Decimal:
+    return 2 * price
+
+
+@app.task
+@durable(resonate)
+def priced(ctx: Context, price: Decimal) -> Generator[Any, Any, list[str]]:
+    first = yield ctx.rfi(double, price)
+    doubled = yield ctx.gather(first, ctx.rfc(double, price=price + 1))
+    return [f"{type(one).__name__} {one}" for one in doubled]
 
 
 @app.task(bind=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Generator
 from decimal import Decimal
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 from celery import Celery, Task
 
-from resonate_amqp import Context, Resonate, UnknownFunction, UsageError
+from resonate_amqp import Context, RemoteError, Resonate, UnknownFunction, UsageError
 from resonate_amqp.ext.celery import DurableTask, durable
 
 NOWHERE = "amqp://nobody.invalid"
@@ -119,6 +120,37 @@ def test_arguments_and_results_keep_the_types_that_kombu_carries(shop: Shop) -> 
         return 2 * price
 
     assert double.delay(Decimal("1.10")).get() == Decimal("2.20")
+
+
+def test_a_workflow_hands_on_the_types_that_kombu_carries_to_a_task_it_names(shop: Shop) -> None:
+    @shop.task(name="double")
+    @durable(shop.resonate)
+    def double(price: Decimal) -> Decimal:
+        return 2 * price
+
+    @shop.task()
+    @durable(shop.resonate)
+    def fourfold(ctx: Context, price: Decimal) -> Generator[Any, Any, Decimal]:
+        later = ctx.rfc(double, price)
+        doubled = yield ctx.rfc(double, price)
+        assert (yield later) == doubled
+        again: Decimal = yield ctx.rfc(double, doubled)
+        return again
+
+    assert fourfold.delay(Decimal("1.10")).get() == Decimal("4.40")
+
+
+def test_what_a_task_raises_that_is_no_exception_is_its_outcome(shop: Shop) -> None:
+    @shop.task()
+    @durable(shop.resonate)
+    def cancelled() -> None:
+        shop.ran.append("ran")
+        raise asyncio.CancelledError("too late")
+
+    for _ in range(2):
+        with pytest.raises(RemoteError, match="CancelledError: too late"):
+            cancelled.apply(task_id="once").get()
+    assert shop.ran == ["ran"]
 
 
 def test_a_base_class_makes_tasks_durable(shop: Shop) -> None:

@@ -87,7 +87,8 @@ def test_a_serializer_whose_output_is_no_text_is_replaced_by_json(app: Celery) -
         ("shop", "mail.a.b", "mail"),
         ("celery", "celery", "plain"),
         ("celery_delayed_delivery", ".".join("0" * 28) + ".orders.new", "orders"),
-        ("elsewhere", "unknown", "unknown"),
+        ("letters", "unknown", "letters"),
+        ("elsewhere", "unknown", "orders"),
     ],
 )
 def test_the_queue_a_message_came_from_is_found(
@@ -98,6 +99,7 @@ def test_the_queue_a_message_came_from_is_found(
         Queue("orders", topic, routing_key="orders.*"),
         Queue("mail", topic, routing_key="mail.#"),
         Queue("plain", Exchange("celery"), routing_key="celery"),
+        Queue("letters", Exchange("letters", type="headers"), binding_arguments={"a": "b"}),
     ]
     request = Request({"delivery_info": {"exchange": exchange, "routing_key": key}})
     assert messages.queue_of(app, request) == queue
@@ -118,5 +120,7 @@ def test_a_task_id_becomes_a_promise_id_encoded_where_it_must_be() -> None:
     made = Made(Shape(print, None, generator=False), lambda _task: Resonate(group="messages"))
     assert made.promise_id(Request({"id": "a:b%c\n"}), (), {}) == "a%3Ab%25c%0A"
     assert made.promise_id(Request({"id": "é-1.2"}), (), {}) == "é-1.2"
+    replacement = Request({"id": "x", "replaced_task_nesting": 1})
+    assert made.promise_id(replacement, (), {}) == "x.replaced-1"
     asked = Request({"id": "x", "resonate:id": "order:1.2"})
     assert made.promise_id(asked, (), {}) == "order:1.2"

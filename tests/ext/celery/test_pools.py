@@ -61,7 +61,8 @@ def check_backend(shop: Shop, results: str, queue: str) -> None:
         with pytest.raises(Exception, match="402"):
             result(failed)
         assert result(counted) == 10
-        assert result(client.send("replaced", "43", queue=queue)) == 3
+        assert result(client.send("replaced", "plain", queue=queue)) == 3
+        assert result(client.send("replaced", "durable", queue=queue)) == 3
 
 
 def test_without_a_result_backend_the_ledger_has_the_results(shop: Shop) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from celery import chain, group
@@ -81,6 +82,23 @@ def test_a_rejected_message_that_comes_back_runs(shop: Shop, client: Client) -> 
     sent = client.send("picky")
     assert result(sent) == "at last"
     assert runs(shop, "picky", sent.id) == 2
+
+
+def test_a_message_that_is_refused_for_good_is_an_outcome(shop: Shop, client: Client) -> None:
+    sent = client.send("refused", "22", ignore_result=True)
+    assert shop.outcome(sent.id) == ("rejected", "celery.exceptions.Reject")
+
+
+def test_a_task_that_exits_fails_once(shop: Shop, client: Client) -> None:
+    sent = client.send("leaving", 3)
+    with pytest.raises(Exception, match="3"):
+        result(sent)
+    assert shop.outcome(sent.id) == ("rejected", "SystemExit")
+    assert runs(shop, "leaving", sent.id) == 1
+
+
+def test_tasks_are_called_as_objects_with_the_types_that_kombu_carries(client: Client) -> None:
+    assert result(client.send("priced", Decimal("1.10"))) == ["Decimal 2.20", "Decimal 4.20"]
 
 
 def test_two_calls_of_one_promise_run_once_and_both_get_its_result(

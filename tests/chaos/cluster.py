@@ -30,11 +30,11 @@ class Member(PrivateBroker):
         path.touch(mode=0o600)
         path.write_text(cookie, encoding="ascii")
         path.chmod(0o400)
-        self._name = names[number]
+        self.name = names[number]
         self._epmd_port = mapper
 
     def _environment(self, home: Path) -> dict[str, str]:
-        return super()._environment(home) | {"RABBITMQ_NODENAME": self._name}
+        return super()._environment(home) | {"RABBITMQ_NODENAME": self.name}
 
 
 @contextlib.contextmanager

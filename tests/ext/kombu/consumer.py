@@ -1,9 +1,10 @@
 """A consumer process of the shop: `… -m tests.ext.kombu.consumer QUEUE CALLBACK [NAME=VALUE…]`.
 
-It consumes a queue that it never declares. CALLBACK is `plain` or `flow`; each effect is noted in
-the scenario's journal under the message's id. `url`, `heartbeat` and `prefetch` are those of the
-Kombu connection, which Resonate takes over unless `own` is a url of its own. With `dies=ack` the
-process is killed in the place of its first acknowledgement.
+It consumes a queue that it never declares. CALLBACK is `plain`, `flow` or `shipped`, which calls
+service c; each effect is noted in the scenario's journal under the message's id. `url`,
+`heartbeat` and `prefetch` are those of the Kombu connection, which Resonate takes over unless
+`own` is a url of its own. With `dies=ack` the process is killed in the place of its first
+acknowledgement.
 """
 
 from __future__ import annotations
@@ -74,6 +75,12 @@ class Worker(ConsumerMixin):
     def flow(self, ctx: Context, body: Any, message: Any) -> Generator[Any, Any, Any]:
         receipt = yield ctx.lfc(charge, body["order"])
         yield ctx.lfc(mail, body["order"])
+        return receipt
+
+    @durable(resonate, name="shipped")
+    def shipped(self, ctx: Context, body: Any, message: Any) -> Generator[Any, Any, Any]:
+        receipt = yield ctx.lfc(charge, body["order"])
+        yield ctx.rfc("work", 1).options(target="poll://any@service-c")
         return receipt
 
 

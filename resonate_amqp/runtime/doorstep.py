@@ -85,8 +85,21 @@ class Doorstep:
         """Return a delivery, after a while that doubles for each time of this task."""
         wait_ms = self._waits_ms.get(task_id, RETURN_FIRST_MS)
         self._waits_ms[task_id] = min(2 * wait_ms, RETURN_LONGEST_MS)
+        self.hold(delivery)
+        self._session.later(wait_ms, lambda: self.dismiss(delivery, void=False))
+
+    def hold(self, delivery: Delivery) -> None:
+        """Keep a delivery until it is dismissed."""
         self._kept.add(delivery)
-        self._session.later(wait_ms, lambda: self._give_back(delivery))
+
+    def dismiss(self, delivery: Delivery, *, void: bool) -> None:
+        """Acknowledge a delivery that is kept and void, or return it; nothing if it was lost."""
+        if delivery in self._kept:
+            self._kept.discard(delivery)
+            if void:
+                self._session.broker.ack([delivery])
+            else:
+                self._session.broker.give_back(delivery)
 
     def begun(self, task_id: str) -> None:
         """The task runs here now."""
@@ -114,8 +127,3 @@ class Doorstep:
             if asked.arrived.at <= before:
                 self._session.calls.drop(self._asked.pop(holder).group)
                 self._session.broker.give_back(asked.arrived.delivery)
-
-    def _give_back(self, delivery: Delivery) -> None:
-        if delivery in self._kept:
-            self._kept.discard(delivery)
-            self._session.broker.give_back(delivery)

@@ -10,6 +10,7 @@ from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Encoding
 from resonate_amqp.ports import Delivery
 from resonate_amqp.runtime.body import Body
+from resonate_amqp.runtime.doorstep import Doorstep
 from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.wire.codec import decode_call
@@ -22,10 +23,12 @@ KNOCK_MS = 50
 class Early:
     """At most one such body a promise."""
 
-    def __init__(self, session: Session, registry: Registry) -> None:
+    def __init__(self, session: Session, registry: Registry, doorstep: Doorstep) -> None:
         self._session = session
         self._registry = registry
+        self._doorstep = doorstep
         self._bodies: dict[str, Body] = {}
+        self._copies: dict[str, list[tuple[int, Delivery]]] = {}
 
     def allows(self, message: ExecuteMessage, delivery: Delivery) -> bool:
         """Whether this is a first offer, first delivered, fresh, and of a function known here.
@@ -46,9 +49,34 @@ class Early:
         body = self._bodies.get(promise_id)
         return body is not None and not body.acquired
 
+    def hold(self, message: ExecuteMessage, delivery: Delivery) -> None:
+        """Keep another offer of a task under way until it is known whether that one holds it."""
+        self._doorstep.hold(delivery)
+        self._copies.setdefault(message.promise.id, []).append((message.version, delivery))
+        self._look_again(message.promise.id)
+
     def ended(self, body: Body) -> None:
         if self._bodies.get(body.id) is body:
             del self._bodies[body.id]
+            self._dismiss(body)
+
+    def _look_again(self, promise_id: str) -> None:
+        self._session.later(KNOCK_MS, lambda: self._look(promise_id))
+
+    def _look(self, promise_id: str) -> None:
+        body = self._bodies.get(promise_id)
+        if body is None or promise_id not in self._copies:
+            return
+        if body.acquired:
+            self._dismiss(body)
+        else:
+            self._look_again(promise_id)
+
+    def _dismiss(self, body: Body) -> None:
+        """An offer of a version that was acquired since is void; what of others, the ledger says."""
+        for version, delivery in self._copies.pop(body.id, ()):
+            void = body.acquired and version < body.held.version
+            self._doorstep.dismiss(delivery, void=void)
 
     def _runnable(self, promise: Promise) -> bool:
         try:

@@ -81,7 +81,7 @@ class Worker:
         self._started: dict[str, int] = {}
         self._touched: dict[str, Body] = {}
         self._doorstep = Doorstep(session)
-        self._early = Early(session, registry)
+        self._early = Early(session, registry, self._doorstep)
         self._orphans = Orphans(session)
         self.dead = DeadLetters(session)
         self._refresh = Refresh(session, self._bodies, settings.refresh)
@@ -191,7 +191,7 @@ class Worker:
             self.dead.add(delivery, str(error))
             return
         if self._early.under_way(message.promise.id):
-            self._doorstep.keep(message.promise.id, delivery)
+            self._early.hold(message, delivery)
             return
         holder = self._session.random.token()
         step = TaskAcquire(

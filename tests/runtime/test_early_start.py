@@ -360,3 +360,33 @@ def test_a_second_offer_waits_until_the_first_is_acquired() -> None:
     assert hand.bench.began["r"] == 1
     assert workshop.result() == 2
     workshop.check()
+
+
+def test_a_second_offer_leaves_as_soon_as_the_first_is_acquired() -> None:
+    """A worker that stops meanwhile would put it back, void, for somebody else to find out."""
+    workshop = Workshop()
+    hand = workshop.hire()
+    workshop.call("slow")
+    with workshop.without_ledger():
+        workshop.rest()
+    workshop.ask(TaskRedrive(id="r"))
+    workshop.rest()
+    assert hand.unacked == 2
+    workshop.pass_time(2 * ALONE)
+    assert (hand.unacked, workshop.queued()) == (1, 0)
+    hand.bench.end("r")
+    workshop.rest()
+    workshop.check()
+
+
+def test_a_second_offer_of_a_task_that_was_not_acquired_goes_back() -> None:
+    workshop = Workshop()
+    hand = workshop.hire()
+    workshop.call("slow")
+    with workshop.without_ledger():
+        workshop.rest()
+    workshop.ask(TaskRedrive(id="r"))
+    workshop.ask(settle("r", PromiseState.REJECTED_CANCELED))
+    workshop.pass_time(5_000)
+    assert hand.unacked == 0
+    workshop.check()

@@ -73,7 +73,7 @@ class Early:
             self._look_again(promise_id)
 
     def _dismiss(self, body: Body) -> None:
-        """An offer of a version that was acquired since is void; what of others, the ledger says."""
+        """An offer of a version acquired since is void; of any other the ledger has to say it."""
         for version, delivery in self._copies.pop(body.id, ()):
             void = body.acquired and version < body.held.version
             self._doorstep.dismiss(delivery, void=void)

@@ -249,3 +249,17 @@ def test_a_claimed_body_whose_task_went_elsewhere_is_told_that_it_is_lost() -> N
     hand.bench.end("r")
     workshop.rest()
     assert told[1:] == [Left(Ending.LOST)]
+
+
+def test_a_message_that_kills_whoever_claims_it_is_halted() -> None:
+    workshop = shop(max_deliveries=3)
+    began = 0
+    for number in range(8):
+        hand = workshop.hire(f"p{number}")
+        hand.worker.stop_taking()
+        claim(workshop, hand, "slow", redelivered=True)
+        workshop.pass_time(DOUBT_MS)
+        claim(workshop, hand, "slow", redelivered=True)
+        began += hand.bench.began["r"]
+        hand.die()
+    assert (workshop.state(), began) == (TaskState.HALTED, 4)

@@ -31,16 +31,23 @@ class Conflict(UsageError):
     """The id is taken by another call."""
 
 
-class Encoding(UsageError):
-    """A value cannot be written as JSON, or a recorded value cannot be read.
-
-    `path` names the place inside the value, as in `args[0].price`.
-    """
+class Misfit(UsageError):
+    """Something inside a value or a message is not what it has to be; `path` names the place."""
 
     def __init__(self, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
         self.path = path
         self.problem = problem
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.path, self.problem))
+
+
+class Encoding(Misfit):
+    """A value cannot be written as JSON, or a recorded value cannot be read.
+
+    `path` names the place inside the value, as in `args[0].price`.
+    """
 
 
 class NonDeterminism(UsageError):
@@ -55,13 +62,8 @@ class Stopped(UsageError):
     """The instance was stopped and takes no further calls."""
 
 
-class Malformed(UsageError):
+class Malformed(Misfit):
     """A message is not what the protocol allows; `path` names the offending field."""
-
-    def __init__(self, path: str, problem: str) -> None:
-        super().__init__(f"{path}: {problem}")
-        self.path = path
-        self.problem = problem
 
 
 class ForeignVersion(Malformed):

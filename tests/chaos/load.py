@@ -90,7 +90,7 @@ def reconcile(system: System, results: Results, strays: Collection[int] = ()) ->
     every = system.journal.runs()
     runs = [run for run in every if run.pid not in strays]
     late = [run for run in runs if began + run.at > settled_at[run.promise_id] + ROUNDING_S]
-    assert late == []
+    assert late == [], late
     counts = Counter(run.promise_id for run in every)
     again = sum(count > 1 for count in counts.values())
     sys.stdout.write(f"{len(results)} chains; {again} of {len(counts)} steps ran again\n")

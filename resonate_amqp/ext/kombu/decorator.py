@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import threading
 import types
 import weakref
 from collections.abc import Callable
@@ -12,12 +13,12 @@ from resonate_amqp import Resonate
 from resonate_amqp.errors import Encoding, Stopped, UsageError
 from resonate_amqp.ext.kombu.desk import Desk, desk_of
 from resonate_amqp.ext.kombu.entries import entry_of
-from resonate_amqp.ext.kombu.errands import Call, Errand
+from resonate_amqp.ext.kombu.errands import Call, Errand, stopping
 from resonate_amqp.ext.kombu.forms import Kind, form_of, name_of
 from resonate_amqp.ext.kombu.identity import promise_id_of
 from resonate_amqp.ext.kombu.inplace import InPlace
 from resonate_amqp.ext.kombu.letters import Letter, letter_of
-from resonate_amqp.ext.kombu.messages import recorded
+from resonate_amqp.ext.kombu.messages import RecordedMessage, recorded
 from resonate_amqp.runtime.retry import RetryPolicy
 
 PATIENCE_S = 1.0
@@ -67,13 +68,19 @@ class Durable:
         self.consumed_by(instance)
         return types.MethodType(self, instance)
 
-    def __call__(self, *given: Any) -> None:
-        """Take a message: `(body, message)` or `(message)`, after the instance of a method."""
+    def __call__(self, *given: Any) -> Any:
+        """Take a message: `(body, message)` or `(message)`, after the instance of a method.
+
+        Called by the durable callback that has the message, a plain one is part of that.
+        """
         instance, given = (given[0], given[1:]) if self.form.method else (None, given)
         *bodies, message = given
         if len(bodies) != self.form.body:
             wanted = "(body, message)" if self.form.body else "(message)"
             raise UsageError(f"durable callback {self.name!r} takes {wanted}, as it was written")
+        arguments = self.form.arguments(instance, None, bodies[0] if bodies else None, message)
+        if self.form.kind is Kind.PLAIN and _within(message):
+            return self.func(*arguments)
         if self._resonate.stopped:
             raise Stopped(f"the instance of {self.name!r} was stopped; the message stays unsettled")
         desk = desk_of(self._resonate)
@@ -82,11 +89,13 @@ class Durable:
         promise_id = promise_id_of(self.name, message, given, self._id)
         call = self._call_of(letter, letter.own_id(promise_id, self.name), bodies, message)
         if self.form.kind is not Kind.PLAIN:
-            follow(desk, letter, lambda ended: Errand(desk, letter, call, ended))
-            return
-        arguments = self.form.arguments(instance, None, bodies[0] if bodies else None, message)
+            made = functools.partial(Errand, desk, letter, call, instance=instance)
+            follow(desk, letter, made, instance)
+            return None
         work = functools.partial(self.func, *arguments)
-        InPlace(desk, letter, call, work, retries=self.retries).carry_out()
+        errand = InPlace(desk, letter, call, work, retries=self.retries, instance=instance)
+        errand.carry_out()
+        return None
 
     def __reduce__(self) -> str:
         return self.__qualname__
@@ -124,11 +133,24 @@ class Durable:
         return Call(promise_id, self.name, (record,), timeout=self._timeout, strict=self._strict)
 
 
+def _within(message: Any) -> bool:
+    """Whether it is a durable callback that calls, with the message it was given."""
+    if isinstance(message, RecordedMessage):
+        return True
+    letter = getattr(message, "durable_letter", None)
+    return isinstance(letter, Letter) and letter.runs_in == threading.get_ident()
+
+
 def follow(
-    desk: Desk, letter: Letter, errand: Callable[[Callable[[Errand], None]], Errand]
+    desk: Desk,
+    letter: Letter,
+    errand: Callable[[Callable[[Errand], None]], Errand],
+    consumer: Any = None,
 ) -> None:
     """Have a message followed up while its consumer goes on; waits while there are too many."""
     while not desk.room.acquire(timeout=letter.patience):
+        if stopping(consumer):
+            return
         letter.keep_alive()
         if desk.resonate.stopped:
             raise Stopped("the instance was stopped; the message stays in its queue")

@@ -46,6 +46,8 @@ class Desk:
         """How many more messages may be followed up while their consumer goes on."""
         self.live: dict[str, Any] = {}
         """By promise id, the errand of a message that is still held."""
+        self.undecided: dict[str, Any] = {}
+        """By promise id, the errand whose plain callback returned without an intent."""
         self.errands: set[Errand] = set()
         self._consuming = False
         self._actions: queue.SimpleQueue[Action] = queue.SimpleQueue()

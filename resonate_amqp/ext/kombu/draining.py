@@ -18,6 +18,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from amqp.exceptions import RecoverableConnectionError
+
 log = logging.getLogger(__name__)
 
 Job = Callable[[], None]
@@ -76,13 +78,14 @@ class Drain:
         return self._openings[channel]
 
     def keep_alive(self) -> None:
-        """Send a heartbeat if one is due, from a callback that takes long."""
+        """Send a heartbeat if one is due, from a callback that takes long; raises if it is lost."""
         heartbeat = getattr(self._connection, "heartbeat", 0) or 0
         if not heartbeat or time.monotonic() - self._beat_at < heartbeat / 3:
             return
         self._beat_at = time.monotonic()
-        with contextlib.suppress(Exception):  # the next drain tells what is wrong
+        with contextlib.suppress(Exception):
             self._connection.send_heartbeat()
+        self._check()
 
     @property
     def closed(self) -> bool:
@@ -97,6 +100,23 @@ class Drain:
 
     def _drain_events(self, timeout: float | None = None) -> Any:
         """As py-amqp's: take in events until one is complete, or raise socket.timeout."""
+        try:
+            taken = self._take_in(timeout)
+        except TimeoutError:
+            self._check()
+            raise
+        self._check()
+        return taken
+
+    def _check(self) -> None:
+        """Raise if a write found the connection lost.
+
+        Kombu would open another one for the next drain, silently and without consumers.
+        """
+        if not self._closed and not self._connection.connected:
+            raise RecoverableConnectionError("the connection was lost when a message was settled")
+
+    def _take_in(self, timeout: float | None) -> Any:
         deadline = None if timeout is None else time.monotonic() + timeout
         self._depth += 1
         try:

@@ -50,7 +50,7 @@ class Run:
         self.message: RecordedMessage = (
             RecordedMessage(record) if self._errand is None else HeldMessage(record)
         )
-        instance = owner.instance()
+        instance = getattr(self._errand, "instance", None) or owner.instance()
         if owner.form.method and instance is None:
             log.info("%s waits for an instance of its class that consumes", ctx.id)
             raise Postponed(NOBODY_S)

@@ -41,7 +41,8 @@ class Errand:
     """Claims the message's promise and holds the message until it is settled or handed over.
 
     Everything but `begin` happens on the desk. `over` is what is to become of the message then,
-    and `ended` is told. With `needs_outcome` nothing is over before the promise is settled.
+    and `ended` is told. With `needs_outcome` nothing is over before the promise is settled. A
+    method runs with the `instance` whose consumer took the message.
     """
 
     leaves_early = True
@@ -55,9 +56,11 @@ class Errand:
         ended: Callable[[Errand], None],
         *,
         needs_outcome: bool = False,
+        instance: Any = None,
     ) -> None:
         self.letter = letter
         self.call = call
+        self.instance = instance
         self.over: str | None = None
         self.passed = False
         self.promise: Promise | None = None
@@ -86,6 +89,7 @@ class Errand:
         if self.over is not None:
             return
         self.over = over
+        self.instance = None
         self._desk.errands.discard(self)
         if self._desk.live.get(self.call.promise_id) is self:
             del self._desk.live[self.call.promise_id]
@@ -209,6 +213,11 @@ class Errand:
             queue_of(message),
             lambda: self._desk.post(lambda: self.end(ACK)),
         )
+
+
+def stopping(consumer: Any) -> bool:
+    """Whether a mixin was told to stop: what has not begun stays in its queue."""
+    return getattr(consumer, "should_stop", False) is True
 
 
 def _body(args: list[Any]) -> Any:

@@ -29,7 +29,7 @@ def promise_id_of(
     if isinstance(found, int) and not isinstance(found, bool):
         found = str(found)
     if isinstance(found, bytes):
-        found = found.decode(errors="replace")
+        found = found.decode(errors="backslashreplace")
     if not isinstance(found, str) or not found:
         raise UsageError(
             f"a message for {name!r} has no id (got {found!r}), so that a redelivery could not be "

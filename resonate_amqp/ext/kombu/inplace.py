@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -11,12 +12,12 @@ from typing import Any
 
 from resonate_amqp.errors import Encoding, Stopped
 from resonate_amqp.ext.kombu.desk import Desk
-from resonate_amqp.ext.kombu.errands import INTENT, Call, Errand
+from resonate_amqp.ext.kombu.errands import INTENT, Call, Errand, stopping
 from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of
 from resonate_amqp.ext.kombu.messages import REQUEUE
 from resonate_amqp.ext.lending import Job, Lent, Withdrawn
 from resonate_amqp.ext.plain import flatten
-from resonate_amqp.runtime.claims import Begun
+from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere
 from resonate_amqp.runtime.coroutines import Aside
 from resonate_amqp.runtime.outcomes import Outcome, Postponed
 
@@ -36,14 +37,21 @@ class InPlace(Errand):
     leaves_early = False
 
     def __init__(
-        self, desk: Desk, letter: Letter, call: Call, work: Callable[[], Any], *, retries: bool
+        self,
+        desk: Desk,
+        letter: Letter,
+        call: Call,
+        work: Callable[[], Any],
+        *,
+        retries: bool,
+        instance: Any = None,
     ) -> None:
-        super().__init__(desk, letter, call, lambda _: self._wake())
+        super().__init__(desk, letter, call, lambda _: self._wake(), instance=instance)
         self._work = work
         self._retries = retries
         self._lent = Lent()
         self._error: Exception | None = None
-        self._worked: tuple[Any, str] | None = None
+        self._worked: tuple[Any, str | None] | None = None
         """What the callback returned and called on its message, until that is recorded."""
         self._asked_at = time.monotonic()
 
@@ -51,14 +59,18 @@ class InPlace(Errand):
         """Run the callback when its claim begins; returns when its outcome is recorded.
 
         Called in the consumer's thread. Raises what the callback raised, if that is no outcome. A
-        ledger that does not answer is waited for.
+        ledger that does not answer is waited for, unless the mixin is told to stop meanwhile.
         """
+        consumer = self.instance
         with self._lent:
             self.letter.add(self)
             while self.over is None and not self.passed:
                 step = self._lent.next(self.letter.patience)
                 if isinstance(step, Job):
                     step.run()
+                elif not self._begun and stopping(consumer):
+                    self._desk.post(partial(self.end, LEAVE))
+                    return
                 self.letter.keep_alive()
                 self._complain()
         if self.over == LEAVE:
@@ -70,6 +82,7 @@ class InPlace(Errand):
             # A claim that was lost before its record is made again: the work is done.
             value, intent = self._worked or await self._lent.acall(self._run)
         except Withdrawn:
+            self.leaving = LEAVE
             raise Postponed(self._desk.hold_max) from None
         except Exception:
             if self._retries:
@@ -88,17 +101,19 @@ class InPlace(Errand):
         if self._error is not None and not self._retries:
             raise self._error
         before = self.letter.intent
+        self.letter.runs_in = threading.get_ident()
         try:
             value = self._work()
         except Exception as error:
             self._error = error
             self.letter.forget_intent(before)
             raise
+        finally:
+            self.letter.runs_in = None
+        self._worked = value, self.letter.intent
         if self.letter.intent is None:
             self._pass()
-        else:
-            self._worked = value, self.letter.intent
-        return value, self.letter.intent
+        return self._worked
 
     def _pass(self) -> None:
         """The callback returned without an intent: somebody calls `message.ack()` later."""
@@ -110,8 +125,21 @@ class InPlace(Errand):
                 "is recorded when one of them is called",
                 *about,
             )
+        self._desk.undecided.setdefault(self.call.promise_id, self)
+        self._go_on()
+
+    def _go_on(self) -> None:
+        """Leave the consumer's thread; what becomes of the message is followed up at the desk."""
         self.passed = True
         self.letter.went_on(self)
+
+    def _take(self, what: Claimed) -> None:
+        super()._take(what)
+        waits = self.over is None and not self.passed and isinstance(what, Elsewhere)
+        if waits and self.call.promise_id in self._desk.undecided:
+            # The intent for the other message may come from the thread that waits here.
+            self._go_on()
+            self._wake()
 
     def _intended(self) -> asyncio.Future[str]:
         loop = asyncio.get_running_loop()
@@ -127,6 +155,8 @@ class InPlace(Errand):
     def end(self, over: str) -> None:
         if self.over is None and over != LEAVE:
             self.letter.settle_as(over)
+        if self._desk.undecided.get(self.call.promise_id) is self:
+            del self._desk.undecided[self.call.promise_id]
         super().end(over)
 
     def _wake(self) -> None:

@@ -52,6 +52,8 @@ class Letter:
         self.message = message
         self.since = time.monotonic()
         self.intent = _INTENTS.get(message._state)
+        self.runs_in: int | None = None
+        """The thread in which a durable callback of this message runs at this moment."""
         self.redelivered = bool((message.delivery_info or {}).get("redelivered"))
         self._before = before
         self._lock = threading.RLock()

@@ -12,7 +12,7 @@ from resonate_amqp.ext.kombu.forms import name_of
 C = TypeVar("C", bound=type)
 
 
-def durable_class(cls: C, made: Callable[[Callable[..., Any]], Durable]) -> C:
+def durable_class(cls: C, made: Callable[..., Durable]) -> C:
     """Wrap the callbacks of the consumers that `get_consumers` answers, at every connection."""
     known: dict[str, Durable] = {}
     get_consumers = cls.get_consumers  # type: ignore[attr-defined]  # what makes it a ConsumerMixin
@@ -21,7 +21,12 @@ def durable_class(cls: C, made: Callable[[Callable[..., Any]], Durable]) -> C:
         func = getattr(callback, "__func__", callback)
         if isinstance(func, Durable):
             return callback
-        durable = known.get(name_of(func)) or known.setdefault(name_of(func), made(func))
+        name = name_of(func)
+        own = name.rpartition(".")[2]
+        if getattr(cls, own, None) is func:
+            # Several classes may inherit one method, each with a name of its own for it.
+            name = f"{name_of(cls)}.{own}"
+        durable = known.get(name) or known.setdefault(name, made(func, name=name))
         # A function that is made anew for each connection holds what belongs to that one.
         durable.func = func
         if not durable.form.method:

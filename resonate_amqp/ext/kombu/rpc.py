@@ -103,7 +103,7 @@ class RpcServer(ConsumerProducerMixin):
             errand = Errand(desk, letter, call, ended, needs_outcome=True)
             return errand
 
-        follow(desk, letter, made)
+        follow(desk, letter, made, self)
 
     def _call_of(self, message: Any) -> Call:
         name = self._function.name

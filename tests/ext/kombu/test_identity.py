@@ -70,3 +70,8 @@ def test_an_id_is_encoded_only_where_it_must_be(foreign: str, wanted: str) -> No
 def test_different_ids_stay_different(text: str) -> None:
     assert unquote(encoded(text)) == unquote(encoded(unquote(encoded(text))))
     assert unquote(encoded(text), errors="surrogatepass") == text or "%" in text
+
+
+def test_ids_of_bytes_that_are_no_text_stay_different() -> None:
+    found = {id_of(Message(), lambda _, __, n=n: bytes([0, n])) for n in range(256)}
+    assert len(found) == 256

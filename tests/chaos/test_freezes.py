@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -100,13 +101,21 @@ def test_durable_tasks_that_call_one_another_go_on_after_a_broker_stood_still(
     shop.ledger()
     shop.wait_for_ledger()
     shop.celery(quorum=True, slots=2)
-    with shop.client(quorum=True) as client, ThreadPoolExecutor(1) as sender:
+    still = threading.Event()
+
+    def stand_still() -> None:
+        with frozen(node):
+            still.set()
+            time.sleep(FROZEN_S)
+
+    with shop.client(quorum=True) as client, ThreadPoolExecutor(1) as freezer:
         sent = [client.send("fulfil", str(number)) for number in range(TASKS // 2)]
         wait_until("the first is charged", lambda: shop.journal.runs("charge"))
-        with frozen(node):
-            late = sender.submit(_send_more, client)
-            time.sleep(FROZEN_S)
-        sent += late.result()
+        # Celery has a connection for results in each thread that sends, and closes one of them.
+        frozen_until = freezer.submit(stand_still)
+        still.wait()
+        sent += _send_more(client)
+        frozen_until.result()
         for number, one in enumerate(sent):
             assert result(one) == f"{one.id} fulfilled: billed: charged {number}"
     charged = [run.promise_id for run in shop.journal.runs("charge")]

@@ -6,8 +6,8 @@ VENV = .venv
 BIN := $(VENV)/bin
 SOURCES := resonate_amqp tests $(wildcard examples)
 SERVERS := rabbitmq or postgres or redis or nodejs or processes
-EVERYDAY := not ($(SERVERS) or docker or chaos or benchmark)
-BROKER := ($(SERVERS)) and not (smoke or docker or chaos or benchmark)
+EVERYDAY := not ($(SERVERS) or docker or chaos)
+BROKER := ($(SERVERS)) and not (smoke or docker or chaos)
 PIP := $(BIN)/python -m pip --quiet
 
 export PIP_DISABLE_PIP_VERSION_CHECK = 1

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, Self
 
 from resonate_amqp.core.model import origin_of
 from resonate_amqp.resonate.call import CallOptions, Calls
+from resonate_amqp.resonate.kombu_urls import url_of
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.claims import Claim, Claimed, Settled
 from resonate_amqp.runtime.commands import Seconds
@@ -21,6 +23,27 @@ class Claiming:
 
     settings: Settings
     _registry: Registry
+    _stopped: threading.Event
+
+    @classmethod
+    def from_kombu(cls, connection: Any, **settings: Any) -> Self:
+        """An instance on the broker of a Kombu connection: its urls, TLS and socket options.
+
+        Opens connections of its own and leaves the given one alone. Settings are those of
+        Resonate. Raises UsageError for a connection that cannot be taken over.
+        """
+        make: Callable[..., Self] = cls
+        return make(url_of(connection), **settings)
+
+    @property
+    def stopped(self) -> bool:
+        """Whether this instance was stopped and takes nothing any more."""
+        return self._stopped.is_set()
+
+    def consume(self) -> None:
+        """Take tasks of the own group, as `start` does, for as long as the process lives."""
+        if not self.stopped:
+            self._joined().start()
 
     def claim(
         self,
@@ -42,9 +65,9 @@ class Claiming:
         The function has to be registered here; `target` is where the task is offered when it does
         not end here, the own group if not given. With `message` a target of a foreign queue gets
         that one again. `told` is called on the node's thread, and must neither block nor raise:
-        first with Begun, Settled, Elsewhere or Failed, after Begun with Settled or Left. A ledger
-        that does not answer is asked again until this instance is stopped. Raises UsageError for
-        a call that cannot be.
+        first with Begun, Settled, Elsewhere or Failed, after Begun with Settled or Left; with
+        Failed as well when this instance is stopped. Until then a ledger that does not answer is
+        asked again. Raises UsageError for a call that cannot be.
         """
         node = self._joined()
         options = CallOptions(target=target, timeout=timeout, tags=tags or {})
@@ -59,6 +82,13 @@ class Claiming:
     def watch(self, promise_id: str, told: Callable[[Settled], None]) -> None:
         """Tell, on the node's thread, once a promise is settled."""
         self._joined().watch(promise_id, told)
+
+    def dead_letter(self, body: bytes, reason: str, queue: str, done: Callable[[], None]) -> None:
+        """Put a message of another queue aside; `done` is told once the broker has confirmed it.
+
+        `done` is called on the node's thread, and must neither block nor raise.
+        """
+        self._joined().dead_letter(body, reason, queue, done)
 
     def _joined(self) -> Node:
         raise NotImplementedError

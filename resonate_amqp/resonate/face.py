@@ -27,7 +27,6 @@ from resonate_amqp.resonate.functions import Function
 from resonate_amqp.resonate.machine import SystemRandom
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.resonate.promises import Promises
-from resonate_amqp.resonate.retrofits import Retrofits
 from resonate_amqp.resonate.schedules import Scheduling
 from resonate_amqp.resonate.tasks import Tasks
 from resonate_amqp.resonate.transactions import Transactions
@@ -47,7 +46,7 @@ R = TypeVar("R")
 E = TypeVar("E", bound=Exception)
 
 
-class Resonate(Transactions, Scheduling, Claiming, Retrofits):
+class Resonate(Transactions, Scheduling, Claiming):
     """Durable functions of this process, and calls to those of others.
 
     With a `url` (`amqp://…`, several joined by `;`, `env:NAME`, `file:PATH`) the broker is

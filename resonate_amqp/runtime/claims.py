@@ -60,8 +60,9 @@ Claimed = Begun | Settled | Left | Elsewhere | Failed
 class Claim:
     """One claim: the call, and who is told what becomes of it, on the session's thread.
 
-    First comes Begun, Settled, Elsewhere or Failed; after Begun one of Settled and Left. The body
-    of an impatient claim is parked as soon as it waits for what others settle, and takes no slot.
+    First comes Begun, Settled, Elsewhere or Failed; after Begun one of Settled and Left, or Failed
+    when nothing is heard of the ledger any more. The body of an impatient claim is parked as soon
+    as it waits for what others settle, and takes no slot.
     """
 
     create: PromiseCreate

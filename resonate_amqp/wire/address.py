@@ -27,6 +27,7 @@ MAX_QUEUE = 255
 CELERY = "celery"
 QUEUE = "queue"
 
+_ODD = re.compile(r"[%:\x00-\x1f\x7f]")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _NAME = re.compile(r"[A-Za-z0-9_-]{1,64}")
 _POLL = re.compile(r"poll://(?:(any|uni)@)?([^/@]+)(?:/([^/@]+))?")
@@ -155,6 +156,14 @@ def _foreign_queue(target: str, name: str) -> str:
             "group write poll://any@GROUP"
         )
     return queue
+
+
+def foreign_id(text: str) -> str:
+    """An id that somebody else chose, percent-encoded where no id of ours may be so.
+
+    Different texts stay different, and `unquote` gives each back.
+    """
+    return _ODD.sub(lambda odd: quote(odd[0], safe=""), text)
 
 
 def check_root_id(promise_id: str) -> str:

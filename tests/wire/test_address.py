@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import pytest
 from hypothesis import given
@@ -19,6 +20,7 @@ from resonate_amqp.wire.address import (
     check_id,
     check_name,
     check_root_id,
+    foreign_id,
     group_of,
     is_foreign,
     is_reply_queue,
@@ -205,3 +207,24 @@ def test_a_tag_that_cannot_be_recorded_is_refused_by_its_name(
     with pytest.raises(Encoding) as refused:
         check_tags(tags)
     assert refused.value.path == path
+
+
+@pytest.mark.parametrize(
+    ("foreign", "wanted"),
+    [
+        ("order:5", "order%3A5"),
+        ("line\nbreak", "line%0Abreak"),
+        ("50% off", "50%25 off"),
+        ("order%3A5", "order%253A5"),
+        ("Bücher/1", "Bücher/1"),
+    ],
+)
+def test_a_foreign_id_is_encoded_only_where_it_must_be(foreign: str, wanted: str) -> None:
+    assert foreign_id(foreign) == wanted
+
+
+@given(st.text())
+def test_a_foreign_id_is_one_of_ours_and_can_be_read_back(text: str) -> None:
+    kept = foreign_id(text)
+    assert unquote(kept) == text
+    assert not re.search(r"[:\x00-\x1f\x7f]", kept)

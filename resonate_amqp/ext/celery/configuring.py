@@ -17,7 +17,7 @@ from celery import Celery
 
 from resonate_amqp.errors import UsageError
 from resonate_amqp.resonate import Resonate
-from resonate_amqp.resonate.retrofits import url_of as url_of_connection
+from resonate_amqp.resonate.kombu_urls import url_of as url_of_connection
 from resonate_amqp.settings import PREFIX as ENVIRONMENT
 from resonate_amqp.settings import Settings
 

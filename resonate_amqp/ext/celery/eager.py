@@ -19,12 +19,11 @@ from celery.result import EagerResult
 from resonate_amqp.core.model import origin_of
 from resonate_amqp.errors import RemoteError, UnknownFunction
 from resonate_amqp.ext.celery.execution import Call, body_of, execute
-from resonate_amqp.ext.celery.messages import promise_id_of
 from resonate_amqp.ext.plain import flatten, rebuild
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.runtime.commands import Invoke
 from resonate_amqp.runtime.context import Context
-from resonate_amqp.wire.address import CELERY
+from resonate_amqp.wire.address import CELERY, foreign_id
 
 NESTED = "resonate:eager"
 """The function by which an eager task calls another one."""
@@ -118,7 +117,7 @@ class _Nested:
         self._app = app
 
     async def run(self, ctx: Context, name: str, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        work = partial(self._applied, name, args, kwargs, promise_id_of(ctx.id))
+        work = partial(self._applied, name, args, kwargs, foreign_id(ctx.id))
         body = body_of(ctx, origin_of(ctx.id))
         # A detached call outlives the thread that began it.
         return await (asyncio.to_thread(work) if body is None else body.lent.acall(work))

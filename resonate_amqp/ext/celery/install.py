@@ -13,13 +13,11 @@ from celery.app.trace import build_tracer
 from resonate_amqp.ext.celery.configuring import of_app
 from resonate_amqp.ext.celery.durable import perform
 from resonate_amqp.ext.celery.execution import Call
-from resonate_amqp.ext.celery.made import MARK, Made, asked_for, made_of
+from resonate_amqp.ext.celery.made import MARK, OWN, Made, asked_for, made_of
 from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.ext.celery.workers import prepare
 from resonate_amqp.resonate import Resonate
 
-OWN = "celery."
-"""How the names of Celery's own tasks begin."""
 NOT_FORKED = "FORKED_BY_MULTIPROCESSING"
 """The environment variable by which Celery knows a pool's process that billiard spawned."""
 

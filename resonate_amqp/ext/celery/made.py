@@ -12,10 +12,13 @@ from celery.app.task import Context as Request
 from resonate_amqp.ext.celery import messages
 from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.resonate import Resonate
-from resonate_amqp.wire.address import check_root_id
+from resonate_amqp.wire.address import check_root_id, foreign_id
 
 MARK = "__resonate_durable__"
 """The attribute by which a function that was made durable is known."""
+
+OWN = "celery."
+"""How the names of Celery's own tasks begin."""
 
 Source = Callable[[Task], Resonate]
 """The Resonate of a task."""
@@ -47,7 +50,7 @@ class Made:
             return asked
         if self.named is not None:
             return check_root_id(self.named(*args, **kwargs))
-        task_id = messages.promise_id_of(request.id)
+        task_id = foreign_id(request.id)
         # What a task was replaced by has the task's id, and is another call.
         nesting = request.get("replaced_task_nesting") or 0
         return f"{task_id}.replaced-{nesting}" if nesting else task_id

@@ -51,13 +51,7 @@ _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 _OF_DELIVERY = re.compile(
     r"x-(death|delivery-count|acquired-count|(first|last)-death-\w+)|resonate:"
 )
-_ODD = re.compile(r"[%:\x00-\x1f\x7f]")
 _BITS = 28
-
-
-def promise_id_of(task_id: str) -> str:
-    """The promise of a task that names no other: its id, encoded where no id may be so."""
-    return _ODD.sub(lambda odd: quote(odd[0], safe=""), task_id)
 
 
 def custom_headers(request: Request) -> dict[str, Any]:

@@ -10,8 +10,13 @@ import logging
 import os
 import queue
 import threading
+from typing import Any
+
+from celery import Task
+from celery.app.task import Context as Request
 
 from resonate_amqp.errors import BrokerError, LedgerError, ResonateError
+from resonate_amqp.ext.celery.made import Made
 from resonate_amqp.resonate import Resonate
 
 log = logging.getLogger(__name__)
@@ -54,11 +59,28 @@ class Reporter:
 _reporters: list[Reporter] = []
 
 
-def reject(resonate: Resonate, promise_id: str, error: Exception) -> None:
-    """Reject a promise soon; never blocks. One that does not exist, or is settled, stays so."""
+def reject(
+    made: Made,
+    task: Task,
+    request: Request,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    error: Exception,
+) -> None:
+    """Reject the promise a message stands for, if it does, soon; never blocks nor raises.
+
+    A promise that does not exist, or is settled, stays so.
+    """
+    if not made.concerns(request):
+        return
+    try:
+        promise_id = made.promise_id(request, args, kwargs)
+    except Exception:  # the user's `id` may do anything
+        log.exception("task %s[%s] has no promise to be rejected", task.name, request.id)
+        return
     if not (_reporters and _reporters[-1].process == os.getpid()):
         _reporters.append(Reporter())
-    _reporters[-1].add((resonate, promise_id, error))
+    _reporters[-1].add((made.source(task), promise_id, error))
 
 
 def drain() -> None:

@@ -67,10 +67,5 @@ def late(task: Task, made: Made, *, inline: bool) -> type:
 
 def _timed_out(made: Made, request: Any, timeout: float) -> None:
     context = Context(request.request_dict)
-    if not made.concerns(context):
-        return
-    try:
-        promise_id = made.promise_id(context, tuple(request.args), request.kwargs)
-        reports.reject(made.source(request.task), promise_id, TimeLimitExceeded(timeout))
-    except Exception:  # the user's `id` may do anything
-        log.exception("task %s[%s] has no promise to be rejected", request.name, request.id)
+    error = TimeLimitExceeded(timeout)
+    reports.reject(made, request.task, context, tuple(request.args), request.kwargs, error)

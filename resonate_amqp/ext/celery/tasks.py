@@ -9,10 +9,8 @@ from celery.utils.functional import head_from_fun
 
 from resonate_amqp.ext.celery.configuring import of_app
 from resonate_amqp.ext.celery.durable import made_durable
-from resonate_amqp.ext.celery.made import MARK, Named
+from resonate_amqp.ext.celery.made import MARK, OWN, Named
 from resonate_amqp.resonate import Resonate
-
-OWN = "celery."
 
 
 class DurableTask(Task):

@@ -91,15 +91,11 @@ def _check_url(task: Task, made: Made) -> None:
 
 def _on_revoked(sender: Task, request: Request, terminated: bool, expired: bool, **_: Any) -> None:
     made = made_of(sender)
-    if made is None or request is None or not made.concerns(request):
+    if made is None or request is None:
         return
     why = "expired" if expired else "terminated" if terminated else "revoked"
-    try:
-        promise_id = made.promise_id(request, tuple(request.args or ()), request.kwargs or {})
-    except Exception:  # the user's `id` may do anything
-        log.exception("task %s[%s] has no promise that could be rejected", sender.name, request.id)
-        return
-    reports.reject(made.source(sender), promise_id, TaskRevokedError(why))
+    args, kwargs = tuple(request.args or ()), request.kwargs or {}
+    reports.reject(made, sender, request, args, kwargs, TaskRevokedError(why))
 
 
 def _on_process_shutdown(**_: Any) -> None:

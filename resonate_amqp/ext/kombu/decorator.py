@@ -21,8 +21,6 @@ from resonate_amqp.ext.kombu.letters import Letter, letter_of
 from resonate_amqp.ext.kombu.messages import RecordedMessage, recorded
 from resonate_amqp.runtime.retry import RetryPolicy
 
-PATIENCE_S = 1.0
-
 
 class Durable:
     """A durable callback: call it as Kombu does.

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import quote
 
 from resonate_amqp.errors import UsageError
-from resonate_amqp.wire.address import check_root_id
+from resonate_amqp.wire.address import check_root_id, foreign_id
 
 HEADER = "resonate:id"
-ODD = re.compile(r"[\x00-\x1f\x7f:]|%(?=[0-9A-Fa-f]{2})")
-"""What an id may not hold; and what would be taken for the encoding of such a character."""
 
 
 def promise_id_of(
@@ -37,17 +33,12 @@ def promise_id_of(
             "where it is published, or name what identifies it: "
             "durable(resonate, id=lambda body, message: body['id'])"
         )
-    return check_root_id(encoded(found))
+    return check_root_id(foreign_id(found))
 
 
 def further(promise_id: str, name: str) -> str:
     """The id of a message for another durable callback than the first that it meets."""
-    return check_root_id(f"{promise_id}.{encoded(name)}")
-
-
-def encoded(text: str) -> str:
-    """The text without the characters that no id may hold; different texts stay different."""
-    return ODD.sub(lambda found: quote(found[0], safe=""), text)
+    return check_root_id(f"{promise_id}.{foreign_id(name)}")
 
 
 def _told(message: Any) -> Any:

@@ -13,7 +13,7 @@ from typing import Any
 from resonate_amqp.errors import Encoding, Stopped
 from resonate_amqp.ext.kombu.desk import Desk
 from resonate_amqp.ext.kombu.errands import INTENT, Call, Errand, stopping
-from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of
+from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of, warn_once
 from resonate_amqp.ext.kombu.messages import REQUEUE
 from resonate_amqp.ext.lending import Job, Lent, Withdrawn
 from resonate_amqp.ext.plain import flatten
@@ -24,7 +24,6 @@ from resonate_amqp.runtime.outcomes import Outcome, Postponed
 log = logging.getLogger(__name__)
 
 SILENCE_S = 60.0
-_named: set[tuple[str, str]] = set()
 
 
 class InPlace(Errand):
@@ -117,14 +116,14 @@ class InPlace(Errand):
 
     def _pass(self) -> None:
         """The callback returned without an intent: somebody calls `message.ack()` later."""
-        about = (self.call.func, queue_of(self.letter.message))
-        if about not in _named:
-            _named.add(about)
-            log.warning(
-                "%s returned without message.ack() or reject() for a message of %s: its outcome "
-                "is recorded when one of them is called",
-                *about,
-            )
+        name, queue = self.call.func, queue_of(self.letter.message)
+        warn_once(
+            f"undecided {name} {queue}",
+            "%s returned without message.ack() or reject() for a message of %s: its outcome is "
+            "recorded when one of them is called",
+            name,
+            queue,
+        )
         self._desk.undecided.setdefault(self.call.promise_id, self)
         self._go_on()
 
@@ -181,10 +180,7 @@ def recordable(value: Any, name: str) -> Any:
     try:
         return flatten(value, "result")
     except Encoding as error:
-        about = (name, "result")
-        if about not in _named:
-            _named.add(about)
-            log.warning("what %s returns is not recorded: %s", name, error)
+        warn_once(f"result {name}", "what %s returns is not recorded: %s", name, error)
         return None
 
 

@@ -66,7 +66,7 @@ class Letter:
         self._drain = drain_of(getattr(channel, "connection", None))
         self._opening = self._drain.opening(channel) if self._drain is not None else 0
         if self._settled:
-            _tell_once(
+            warn_once(
                 f"early {queue_of(message)}",
                 "a message of %s was acknowledged before the work: a repetition of it is found "
                 "out, but if this process dies nobody brings it back; let the durable callback "
@@ -258,7 +258,8 @@ def _check_no_ack(message: Any) -> None:
         )
 
 
-def _tell_once(about: str, text: str, *values: object) -> None:
+def warn_once(about: str, text: str, *values: object) -> None:
+    """Warn of what each further message would only say again; once a process."""
     if about not in _named:
         _named.add(about)
         log.warning(text, *values)

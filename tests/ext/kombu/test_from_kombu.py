@@ -14,7 +14,7 @@ from kombu import Connection
 from resonate_amqp import Resonate
 from resonate_amqp.brokers.rabbitmq.urls import parameters
 from resonate_amqp.errors import UsageError
-from resonate_amqp.resonate.retrofits import url_of
+from resonate_amqp.resonate.kombu_urls import url_of
 
 CA = ssl.get_default_verify_paths().cafile or "/etc/ssl/certs/ca-certificates.crt"
 

@@ -21,7 +21,7 @@ from resonate_amqp.brokers.rabbitmq.urls import parameters
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ext.kombu import durable
 from resonate_amqp.resonate.embedded import Embedded
-from resonate_amqp.resonate.retrofits import url_of
+from resonate_amqp.resonate.kombu_urls import url_of
 from tests.ext.kombu.conftest import Node
 from tests.ext.kombu.shop import wait_until
 

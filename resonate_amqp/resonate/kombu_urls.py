@@ -1,60 +1,28 @@
-"""Retrofits: what class Resonate offers to those who have consumers of their own already."""
+"""Kombu urls: where a Kombu connection leads, as this package connects to it.
+
+A connection is taken as it comes, so that Kombu need not be installed.
+"""
 
 from __future__ import annotations
 
 import socket
 import ssl
-import threading
-from collections.abc import Callable, Mapping
-from typing import Any, Self
+from collections.abc import Mapping
+from typing import Any
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from resonate_amqp.errors import UsageError
-from resonate_amqp.resonate.node import Node
 
 _TLS = ("ca_certs", "certfile", "keyfile", "server_hostname", "ciphers")
 _SOCKET = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
 
 
-class Retrofits:
-    """Joining what a Kombu connection leads to, and putting aside what cannot be executed."""
-
-    _stopped: threading.Event
-
-    @classmethod
-    def from_kombu(cls, connection: Any, **settings: Any) -> Self:
-        """An instance on the broker of a Kombu connection: its urls, TLS and socket options.
-
-        Opens connections of its own and leaves the given one alone. Settings are those of
-        Resonate. Raises UsageError for a connection that leads to no RabbitMQ, or is secured in a
-        way that cannot be taken over.
-        """
-        make: Callable[..., Self] = cls
-        return make(url_of(connection), **settings)
-
-    @property
-    def stopped(self) -> bool:
-        """Whether this instance was stopped and takes nothing any more."""
-        return self._stopped.is_set()
-
-    def consume(self) -> None:
-        """Take tasks of the own group, as `start` does, for as long as the process lives."""
-        if not self.stopped:
-            self._joined().start()
-
-    def dead_letter(self, body: bytes, reason: str, queue: str, done: Callable[[], None]) -> None:
-        """Put a message of another queue aside; `done` is told once the broker has confirmed it.
-
-        `done` is called on the node's thread, and must neither block nor raise.
-        """
-        self._joined().dead_letter(body, reason, queue, done)
-
-    def _joined(self) -> Node:
-        raise NotImplementedError
-
-
 def url_of(connection: Any) -> str:
-    """The broker urls of a Kombu connection, joined by `;`, with what pika needs for TLS."""
+    """The broker urls of a Kombu connection, joined by `;`, with what pika needs for TLS.
+
+    Raises UsageError for a connection that leads to no RabbitMQ, or that logs in or is secured in
+    a way that cannot be taken over.
+    """
     if (method := getattr(connection, "login_method", None)) not in (None, "PLAIN", "AMQPLAIN"):
         raise UsageError(f"login method {method!r} cannot be taken over; give Resonate a url=")
     first = connection.as_uri(include_password=True)

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 from resonate_amqp.core.batch import Backlog, Batch, Outcome
 from resonate_amqp.core.model import Promise, Schedule, Task
-from resonate_amqp.core.requests import TaskSearch
+from resonate_amqp.core.requests import PromiseSearch, TaskSearch
 from resonate_amqp.core.timers import Timer
 from resonate_amqp.wire.properties import PLAIN, Properties
 from resonate_amqp.wire.topology import Exchange, Queue
@@ -262,6 +262,10 @@ class Ledger(Protocol):
 
     def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
         """The tasks a query asks for, with their promises, as recorded."""
+        ...
+
+    def tagged(self, query: PromiseSearch) -> list[tuple[Promise, Task | None]]:
+        """The promises that have a tag, with their tasks, as recorded."""
         ...
 
     def timetable(self, limit: int) -> list[Schedule]:

@@ -8,10 +8,13 @@ from collections.abc import Callable
 import click
 
 from resonate_amqp.cli.options import as_json, broker, client, json_or_text, request_timeout
-from resonate_amqp.cli.output import FAILED, fail, show_promise
+from resonate_amqp.cli.output import FAILED, fail, show_json, show_promise
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Conflict, UsageError
+from resonate_amqp.operate.tree import describe
 from resonate_amqp.resonate import Resonate
+from resonate_amqp.wire.records import write_promise
+from resonate_amqp.wire.tags import MESSAGE_ID
 
 
 @click.group()
@@ -27,6 +30,51 @@ def promises() -> None:
 def get(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
     """Show the promise ID."""
     _show(lambda resonate: resonate.promises.get(promise_id), as_json, timeout_s, broker_url)
+
+
+@promises.command()
+@click.option("--message-id", metavar="ID", help="Those made of a message that was called ID.")
+@click.option("--tag", metavar="NAME=VALUE", help="Those that have a tag with this value.")
+@click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    help="Show at most N.",
+)
+@as_json
+@request_timeout
+@broker
+def find(
+    message_id: str | None,
+    tag: str | None,
+    limit: int,
+    as_json: bool,
+    timeout_s: float,
+    broker_url: str,
+) -> None:
+    """Find promises by what their message was called, or by a tag; the oldest first."""
+    if (message_id is None) == (tag is None):
+        raise click.UsageError("give either --message-id ID or --tag NAME=VALUE")
+    name, given, value = (tag or f"{MESSAGE_ID}={message_id}").partition("=")
+    if not (name and given):
+        raise click.UsageError(f"--tag {tag!r} is not of the form NAME=VALUE")
+    resonate = client(broker_url, timeout_s)
+    try:
+        # One more than asked for tells that there are more.
+        found = resonate.promises.search(name, value, limit=limit + 1)
+    finally:
+        resonate.stop()
+    if as_json:
+        show_json([write_promise(one) for one in found[:limit]])
+    for one in found[:limit] if not as_json else ():
+        click.echo(describe(one, None))
+    if len(found) > limit:
+        click.echo(f"there are more than {limit}; --limit shows them", err=True)
+    if not found:
+        fail(f"no promise has the tag {name} with the value {value!r}")
+        sys.exit(FAILED)
 
 
 @promises.command()

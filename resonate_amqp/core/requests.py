@@ -277,7 +277,17 @@ class TaskSearch:
     after: int = 0
 
 
-Query = OriginGet | TaskSearch | ScheduleSearch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromiseSearch:
+    """Promises that have the tag `name` with this value, the oldest first: a query."""
+
+    kind: ClassVar[str] = "promise.search"
+    name: str
+    value: str
+    limit: int = 1000
+
+
+Query = OriginGet | PromiseSearch | TaskSearch | ScheduleSearch
 
 
 class Verdict(StrEnum):

@@ -7,7 +7,7 @@ from resonate_amqp.core.batch import Backlog, Batch, Execute, Outcome, Unblock
 from resonate_amqp.core.effects import Limits, Overlay
 from resonate_amqp.core.model import Offer, Promise, Schedule, Task, TaskState, origin_of
 from resonate_amqp.core.promises import seen
-from resonate_amqp.core.requests import TaskSearch
+from resonate_amqp.core.requests import PromiseSearch, TaskSearch
 from resonate_amqp.core.timers import Timer, restarted, timers_of, timers_of_schedule
 from resonate_amqp.ledgers.outcome import outcome_of
 from resonate_amqp.wire import cron as cron_of
@@ -130,6 +130,11 @@ class MemoryLedger:
                 for _, task_id in sorted(within)
             )
         return found[: query.limit]
+
+    def tagged(self, query: PromiseSearch) -> list[tuple[Promise, Task | None]]:
+        found = [one for one in self.promises.values() if one.tags.get(query.name) == query.value]
+        found.sort(key=_age)
+        return [seen(one, self.tasks.get(one.id), self.now) for one in found[: query.limit]]
 
     def timetable(self, limit: int) -> list[Schedule]:
         return [self.schedules[schedule_id] for schedule_id in sorted(self.schedules)[:limit]]

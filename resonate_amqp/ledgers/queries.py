@@ -18,6 +18,7 @@ from resonate_amqp.ledgers.tables import (
     outbox,
     promises,
     shards,
+    tags,
     tasks,
 )
 
@@ -99,6 +100,12 @@ DUE_RETRIES = (
 )
 TREE = (
     PAIRS.where(promises.c.origin == bindparam("root"))
+    .order_by(promises.c.created_at, promises.c.id)
+    .limit(bindparam("most"))
+)
+TAGGED = (
+    PAIRS.join(tags, tags.c.promise_id == promises.c.id)
+    .where(tags.c.name == bindparam("tag"), tags.c.value == bindparam("is"), _OWN_PROMISES)
     .order_by(promises.c.created_at, promises.c.id)
     .limit(bindparam("most"))
 )

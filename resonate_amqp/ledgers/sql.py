@@ -20,7 +20,7 @@ from resonate_amqp.core.batch import Backlog, Batch, Execute, Outcome, Unblock
 from resonate_amqp.core.effects import Limits, Overlay
 from resonate_amqp.core.model import Promise, Schedule, Task
 from resonate_amqp.core.promises import seen
-from resonate_amqp.core.requests import Query, TaskSearch, footprint
+from resonate_amqp.core.requests import PromiseSearch, Query, TaskSearch, footprint
 from resonate_amqp.core.timers import Timer, restarted, timers_of, timers_of_schedule
 from resonate_amqp.errors import LedgerUnavailable, Superseded
 from resonate_amqp.ledgers import schedules
@@ -35,6 +35,7 @@ from resonate_amqp.ledgers.queries import (
     OWNERS,
     PROMOTE,
     SEARCHED,
+    TAGGED,
     TREE,
     UNDELIVERED,
     UNFINISHED,
@@ -146,6 +147,12 @@ class SqlLedger:
                 rows = connection.execute(SEARCHED[state], bound).mappings()
                 found.extend(self._seen(row) for row in rows)
         return found[: query.limit]
+
+    def tagged(self, query: PromiseSearch) -> list[tuple[Promise, Task | None]]:
+        bound = {"tag": query.name, "is": query.value, "most": query.limit, "of": self._queue}
+        with self._transaction(begin="BEGIN") as connection:
+            rows = connection.execute(TAGGED, bound).mappings().all()
+        return [self._seen(row) for row in rows]
 
     def timetable(self, limit: int) -> list[Schedule]:
         with self._transaction(begin="BEGIN") as connection:

@@ -11,7 +11,7 @@ from resonate_amqp.core.model import origin_of
 from resonate_amqp.resonate.call import CallOptions, Calls
 from resonate_amqp.resonate.kombu_urls import url_of
 from resonate_amqp.resonate.node import Node
-from resonate_amqp.runtime.claims import Claim, Claimed, Settled
+from resonate_amqp.runtime.claims import DIGEST, Claim, Claimed, Settled
 from resonate_amqp.runtime.commands import Seconds
 from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.settings import Settings
@@ -59,21 +59,30 @@ class Claiming:
         timeout: Seconds | None = None,
         tags: Mapping[str, str] | None = None,
         message: Mapping[str, Any] | None = None,
+        digest: str = "",
+        noted: Mapping[str, str] | None = None,
     ) -> None:
         """Create a promise, if need be, and run its function in this process.
 
         The function has to be registered here; `target` is where the task is offered when it does
         not end here, the own group if not given. With `message` a target of a foreign queue gets
-        that one again. `told` is called on the node's thread, and must neither block nor raise:
-        first with Begun, Settled, Elsewhere or Failed, after Begun with Settled or Left; with
-        Failed as well when this instance is stopped. Until then a ledger that does not answer is
-        asked again. Raises UsageError for a call that cannot be.
+        that one again. A promise that was made with another `digest` is a Conflict. `noted` stands
+        in the headers of the promise's param, for those who look.
+
+        `told` is called on the node's thread, and must neither block nor raise: first with Begun,
+        Settled, Elsewhere or Failed, after Begun with Settled or Left; with Failed as well when
+        this instance is stopped. Until then a ledger that does not answer is asked again. Raises
+        UsageError for a call that cannot be.
         """
         node = self._joined()
         options = CallOptions(target=target, timeout=timeout, tags=tags or {})
         calls = Calls(self._registry, self.settings, options)
         root = origin_of(promise_id)
         create = calls.create(node.session.now(), root, func, args, kwargs, message)
+        headers = dict(noted or {}) | ({DIGEST: digest} if digest else {})
+        if headers:
+            param = replace(create.param, headers={**create.param.headers, **headers})
+            create = replace(create, param=param)
         if promise_id != root:
             # What a durable function calls in a foreign queue has its promise already.
             create = replace(create, id=check_id(promise_id))

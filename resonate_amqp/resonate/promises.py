@@ -6,7 +6,13 @@ from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from resonate_amqp.core.model import EXTERNAL, ORIGIN, PARENT, Promise, PromiseState, Task, Value
-from resonate_amqp.core.requests import PromiseCreate, PromiseGet, PromiseSettle, TaskGet
+from resonate_amqp.core.requests import (
+    PromiseCreate,
+    PromiseGet,
+    PromiseSearch,
+    PromiseSettle,
+    TaskGet,
+)
 from resonate_amqp.errors import Conflict, UsageError
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.commands import Seconds, seconds_of
@@ -32,6 +38,16 @@ class Promises:
     def get(self, promise_id: str) -> Promise:
         """The promise's record; raises UsageError when there is none."""
         return self._one(PromiseGet(id=check_id(promise_id)))
+
+    def search(self, tag: str, value: str, *, limit: int = 1000) -> list[Promise]:
+        """The promises that have a tag with this value, the oldest first.
+
+        At most `limit` of each ledger queue.
+        """
+        query = PromiseSearch(name=tag, value=value, limit=limit)
+        replies = self._node().request_each(query)
+        found = [promise for reply in replies for promise, _ in reply.tree or []]
+        return sorted(found, key=lambda promise: (promise.created_at, promise.id))
 
     def task(self, promise_id: str) -> Task | None:
         """The task of a promise: who executes it; None when there is none."""

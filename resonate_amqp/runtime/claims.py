@@ -19,6 +19,9 @@ from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.wire.envelope import Reply
 
+DIGEST = "digest"
+"""The header of a param that holds a digest of the content of the message it was made of."""
+
 
 @dataclass(frozen=True, slots=True)
 class Begun:
@@ -48,7 +51,7 @@ class Elsewhere:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The claim was refused for good, with a Conflict when the id stands for another function."""
+    """The claim was refused for good; with a Conflict when the id stands for another call."""
 
     error: ResonateError
 
@@ -143,10 +146,9 @@ class Claims:
         if promise is None or task is None:
             refused = LedgerError if response.status >= 500 else UsageError
             self._end(claim, Failed(refused(response.error)))
-        elif (was := promise.param.headers.get("func")) != claim.create.param.headers.get("func"):
+        elif taken := _taken(promise, claim.create):
             if promise.pending and self._ours(response, task):
                 self._give_back(task, step.holder)
-            taken = f"id {promise.id!r} is taken by a call of {was!r}; give each call its own id"
             self._end(claim, Failed(Conflict(taken)))
         elif not promise.pending:
             self._end(claim, Settled(promise))
@@ -164,3 +166,17 @@ class Claims:
         """Release a task that nobody here can run; if that is lost, its lease ends by itself."""
         release = TaskRelease(id=task.id, version=task.version, holder=holder)
         self._session.calls.send([release], lambda _: None, about=task.id)
+
+
+def _taken(promise: Promise, create: PromiseCreate) -> str:
+    """What an id that is taken stands for, and what to do; empty if it is the very same call."""
+    was, now = promise.param.headers, create.param.headers
+    if was.get("func") != now.get("func"):
+        return f"id {promise.id!r} is taken by a call of {was.get('func')!r}; use another id"
+    before, after = was.get(DIGEST), now.get(DIGEST)
+    if before and after and before != after:
+        return (
+            f"id {promise.id!r} is taken by a message with other content, which made it a promise "
+            f"that is {promise.state}; use an id of its own for each message"
+        )
+    return ""

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from resonate_amqp.core.batch import Backlog, Batch, Outcome
-from resonate_amqp.core.requests import Query, Response, TaskSearch
+from resonate_amqp.core.requests import PromiseSearch, Query, Response, TaskSearch
 from resonate_amqp.core.timers import Timer
 from resonate_amqp.core.timetable import ScheduleSearch
 from resonate_amqp.errors import LedgerUnavailable, Superseded
@@ -275,6 +275,8 @@ class Recorder:
                 return encode_timetable(one.group, self._ledger.timetable(query.limit))
             if isinstance(query, TaskSearch):
                 found = self._ledger.search(query)
+            elif isinstance(query, PromiseSearch):
+                found = self._ledger.tagged(query)
             else:
                 found = self._ledger.tree(query.id, query.limit)
             return encode_reply(one.group, [Response(status=200)], found)

@@ -14,6 +14,7 @@ from resonate_amqp.core.requests import (
     PromiseGet,
     PromiseRegisterCallback,
     PromiseRegisterListener,
+    PromiseSearch,
     PromiseSettle,
     Query,
     Request,
@@ -33,7 +34,7 @@ from resonate_amqp.core.requests import (
 )
 from resonate_amqp.errors import InvalidId, InvalidTarget, Malformed
 from resonate_amqp.wire.address import canonical, check_id, is_ledger_queue, is_reply_queue
-from resonate_amqp.wire.fields import Fields, write_value
+from resonate_amqp.wire.fields import MAX_KEY, Fields, write_value
 from resonate_amqp.wire.foreign import read_param
 from resonate_amqp.wire.schedules import READERS as SCHEDULE_READERS
 from resonate_amqp.wire.schedules import write_schedule_request
@@ -62,6 +63,8 @@ def _data(request: Request | Query) -> dict[str, Any]:
             return {"id": id}
         case OriginGet(id=id, limit=limit):
             return {"id": id, "limit": limit}
+        case PromiseSearch():
+            return {"name": request.name, "value": request.value, "limit": request.limit}
         case TaskSearch(states=states, before=before, limit=limit):
             return {"states": [one.value for one in states], "before": before, "limit": limit}
         case PromiseCreate():
@@ -326,6 +329,11 @@ _READERS: dict[str, Callable[[Fields], Request | Query]] = {
     TaskRedrive.kind: lambda fields: TaskRedrive(id=read_id(fields)),
     OriginGet.kind: lambda fields: OriginGet(
         id=read_id(fields), limit=max(0, min(fields.integer("limit", 1000), MOST_FOUND))
+    ),
+    PromiseSearch.kind: lambda fields: PromiseSearch(
+        name=fields.text("name", longest=MAX_KEY),
+        value=fields.text("value"),
+        limit=max(0, min(fields.integer("limit", 1000), MOST_FOUND)),
     ),
     TaskSearch.kind: _search,
     **SCHEDULE_READERS,

@@ -8,6 +8,8 @@ from typing import Any
 from resonate_amqp.errors import Encoding
 from resonate_amqp.wire.fields import MAX_KEY, MAX_NAMES, MAX_TEXT, exceeds
 
+MESSAGE_ID = "message_id"
+"""The tag of a promise that was made of another one's message: what its producer called it."""
 OWN = 10
 """How many tags a promise gets from us."""
 

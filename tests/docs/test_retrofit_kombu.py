@@ -60,15 +60,17 @@ def running(worker: Any) -> Iterator[None]:
         thread.join(WAIT_S)
 
 
-def outcome(page: dict[str, Any], promise_id: str) -> Any:
-    """What a promise is resolved with, once it is known and settled."""
+def outcome(page: dict[str, Any], name: str) -> Any:
+    """What a promise is resolved with that has this id, or whose message was called so."""
 
     def known() -> Any:
+        for promise in page["resonate"].promises.search("message_id", name):
+            return page["resonate"].get(promise.id)
         with contextlib.suppress(ResonateError):
-            return page["resonate"].get(promise_id)
+            return page["resonate"].get(name)
         return None
 
-    return wait_until(f"{promise_id} is known", known).result(WAIT_S)
+    return wait_until(f"{name} is known", known).result(WAIT_S)
 
 
 @pytest.mark.parametrize(

@@ -1,12 +1,21 @@
-"""What an operator asks a ledger for: tasks by state, longest in it first."""
+"""What an operator asks a ledger for: tasks by state, and promises by a tag."""
 
 from __future__ import annotations
+
+from dataclasses import replace
 
 import pytest
 
 from resonate_amqp.core.batch import Batch
 from resonate_amqp.core.model import TaskState
-from resonate_amqp.core.requests import Group, Request, TaskHalt, TaskSearch
+from resonate_amqp.core.requests import (
+    Group,
+    PromiseCreate,
+    PromiseSearch,
+    Request,
+    TaskHalt,
+    TaskSearch,
+)
 from resonate_amqp.ports import Ledger
 from tests.core.world import NOW, acquire, call
 
@@ -34,6 +43,11 @@ def kept(ledger: Ledger) -> Ledger:
 def found(ledger: Ledger, *states: TaskState, before: int = LATE, limit: int = 10) -> list[str]:
     query = TaskSearch(states=states, before=before, limit=limit)
     return [promise.id for promise, _ in ledger.search(query)]
+
+
+def tagged(promise_id: str, tags: dict[str, str]) -> PromiseCreate:
+    plain = call(promise_id)
+    return replace(plain, tags={**plain.tags, **tags})
 
 
 def test_states_come_in_the_order_they_are_asked_for_and_the_longest_first(kept: Ledger) -> None:
@@ -66,3 +80,19 @@ def test_a_task_is_found_with_its_promise_and_its_times(kept: Ledger) -> None:
     assert (promise.id, promise.pending) == ("held-1", True)
     assert task is not None
     assert (task.state, task.acquired_at) == (TaskState.ACQUIRED, NOW + 30)
+
+
+def test_promises_are_found_by_a_tag_the_oldest_first(ledger: Ledger) -> None:
+    for number, clock in ((2, NOW + 10), (1, NOW + 20)):
+        tags = {"message_id": "web-7", "attempt": str(number)}
+        at(ledger, clock, tagged(f"order-{number}", tags))
+    at(ledger, NOW + 30, tagged("other", {"message_id": "web-8"}))
+
+    def found_by(name: str, value: str, limit: int = 10) -> list[str]:
+        query = PromiseSearch(name=name, value=value, limit=limit)
+        return [promise.id for promise, _ in ledger.tagged(query)]
+
+    assert found_by("message_id", "web-7") == ["order-2", "order-1"]
+    assert found_by("message_id", "web-7", limit=1) == ["order-2"]
+    assert found_by("attempt", "1") == ["order-1"]
+    assert found_by("message_id", "web") == []

@@ -6,13 +6,29 @@ existing object is only ever looked at, and never on a channel that is needed af
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import Any
+from weakref import WeakSet
 
 import pika
 from pika.channel import Channel
 
 from resonate_amqp.wire.topology import Exchange, Queue
+
+_looking: WeakSet[Channel] = WeakSet()
+"""Channels that may be closed because what they look for is not there."""
+
+
+class _Expected(logging.Filter):
+    """Leaves out what pika tells of such a channel: nothing is wrong, and a log would alarm."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        args = record.args if isinstance(record.args, tuple) else ()
+        return not any(isinstance(one, Channel) and one in _looking for one in args)
+
+
+logging.getLogger("pika.channel").addFilter(_Expected())
 
 Done = Callable[[str], None]
 """Called with an empty string when the object is there, else with the broker's reason."""
@@ -40,6 +56,7 @@ def measure(
             channel.close()
 
         channel.add_on_close_callback(closed)
+        _looking.add(channel)
         channel.queue_declare(queue, passive=True, callback=declared)
 
     connection.channel(on_open_callback=opened)
@@ -77,6 +94,8 @@ class _Attempt:
 
     def _declare(self, channel: Channel, *, passive: bool) -> None:
         thing = self._thing
+        if passive and not self._passive:
+            _looking.add(channel)
 
         def next_step(_frame: Any) -> None:
             self._bind(channel, _links(thing))

@@ -5,7 +5,7 @@ The queue, its messages and whoever publishes them stay as they are.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, TypeVar
 
@@ -30,7 +30,9 @@ def durable(
     retry_policy: RetryPolicy | None = None,
     version: int = 1,
     timeout: float | None = None,
-    strict: bool = False,
+    strict: bool = True,
+    ignore_headers: Sequence[str] = (),
+    context: bool | None = None,
 ) -> Callable[[F], Any]:
     """Make a callback durable, or every callback of a ConsumerMixin.
 
@@ -39,11 +41,16 @@ def durable(
     ledger. Any other runs where Kombu calls it, once per id, and what it called on the message is
     recorded and served to every redelivery.
 
-    `id` is called with what the callback is given and names the message; without it the header
-    `resonate:id`, `message_id` or `correlation_id` does. `retry_policy` tries a failing callback
-    again, and then records the error; without one the error of a plain callback escapes as it
-    always did. `timeout` is the promise's deadline in seconds. With `strict` a message whose id
-    was used for another body is dead-lettered.
+    `id` is called with what the callback is given and says what one execution is. Another message
+    under such an id is put into `resonate.dead` unless it has the same content, or `strict` is
+    False. Without `id` an execution is the group, the function, and the message's name (the header
+    `resonate:id`, or `message_id`) and content: every message that differs is executed, and every
+    identical one once. A message without a name is executed as often as it is delivered. Content
+    is the body and the headers, except for those of brokers and tracers, and `ignore_headers`.
+
+    `retry_policy` tries a failing callback again, and then records the error; without one the
+    error of a plain callback escapes as it always did. `timeout` is the promise's deadline in
+    seconds. `context` False says that a parameter named `ctx` is the body.
     """
     make = partial(
         Durable,
@@ -53,6 +60,8 @@ def durable(
         version=version,
         timeout=timeout,
         strict=strict,
+        ignore_headers=ignore_headers,
+        context=context,
     )
 
     def decorate(decorated: Any) -> Any:

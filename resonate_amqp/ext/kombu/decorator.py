@@ -6,20 +6,24 @@ import functools
 import threading
 import types
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
+from uuid import uuid4
 
 from resonate_amqp import Resonate
 from resonate_amqp.errors import Encoding, Stopped, UsageError
+from resonate_amqp.ext.comebacks import attempt_of
 from resonate_amqp.ext.kombu.desk import Desk, desk_of
 from resonate_amqp.ext.kombu.entries import entry_of
 from resonate_amqp.ext.kombu.errands import Call, Errand, stopping
 from resonate_amqp.ext.kombu.forms import Kind, form_of, name_of
-from resonate_amqp.ext.kombu.identity import promise_id_of
+from resonate_amqp.ext.kombu.identity import Identity, identity_of
 from resonate_amqp.ext.kombu.inplace import InPlace
-from resonate_amqp.ext.kombu.letters import Letter, letter_of
+from resonate_amqp.ext.kombu.letters import Letter, check_no_ack, letter_of, queue_of, warn_once
 from resonate_amqp.ext.kombu.messages import RecordedMessage, recorded
 from resonate_amqp.runtime.retry import RetryPolicy
+from resonate_amqp.wire.address import foreign_id
+from resonate_amqp.wire.tags import MESSAGE_ID
 
 
 class Durable:
@@ -42,12 +46,16 @@ class Durable:
         retry_policy: RetryPolicy | None = None,
         version: int = 1,
         timeout: float | None = None,
-        strict: bool = False,
+        strict: bool = True,
+        ignore_headers: Sequence[str] = (),
+        context: bool | None = None,
     ) -> None:
-        functools.update_wrapper(self, func)
-        self.form = form_of(func)
+        # A callable object's own attributes are none of ours.
+        functools.update_wrapper(self, func, updated=())
+        self.form = form_of(func, context)
         self.name = name or name_of(func)
-        if not self.name or "<lambda>" in self.name:
+        self.__qualname__ = getattr(func, "__qualname__", self.name)
+        if not self.name:
             raise UsageError(f"{func!r} has no name; write durable(resonate, name=…)")
         self.func = func
         self.retries = retry_policy is not None
@@ -55,6 +63,7 @@ class Durable:
         self._id = id
         self._timeout = timeout
         self._strict = strict
+        self._ignored = tuple(ignore_headers)
         self._instance: Callable[[], Any] = lambda: None
         resonate.register(
             entry_of(self), name=self.name, version=version, retry_policy=retry_policy
@@ -81,11 +90,14 @@ class Durable:
             return self.func(*arguments)
         if self._resonate.stopped:
             raise Stopped(f"the instance of {self.name!r} was stopped; the message stays unsettled")
+        check_no_ack(message)
+        identity = self._identity_of(message, given)
+        if identity is None and self.form.kind is Kind.PLAIN:
+            return self.func(*arguments)
         desk = desk_of(self._resonate)
         desk.consume()
         letter = letter_of(message)
-        promise_id = promise_id_of(self.name, message, given, self._id)
-        call = self._call_of(letter, letter.own_id(promise_id, self.name), bodies, message)
+        call = self._call_of(letter, identity, bodies, message)
         if self.form.kind is not Kind.PLAIN:
             made = functools.partial(Errand, desk, letter, call, instance=instance)
             follow(desk, letter, made, instance)
@@ -122,13 +134,49 @@ class Durable:
         """How long a message is held, in seconds."""
         return self._resonate.settings.hold_max
 
-    def _call_of(self, letter: Letter, promise_id: str, bodies: list[Any], message: Any) -> Call:
+    def _identity_of(self, message: Any, given: tuple[Any, ...]) -> Identity | None:
+        """The execution of a message; None, and a warning, when nothing names the message."""
+        group = self._resonate.settings.group
+        identity = identity_of(
+            group, self.name, message, given, self._id, strict=self._strict, ignored=self._ignored
+        )
+        if identity is None:
+            warn_once(
+                f"unnamed {self.name} {queue_of(message)}",
+                "%s gets messages of %s without a message_id, so that no redelivery can be told "
+                "from another message: each is executed as often as it is delivered; set "
+                "message_id where they are published, or write "
+                "durable(resonate, id=lambda body, message: body['id'])",
+                self.name,
+                queue_of(message),
+            )
+        return identity
+
+    def _call_of(
+        self, letter: Letter, identity: Identity | None, bodies: list[Any], message: Any
+    ) -> Call:
+        if identity is None:
+            drawn = f"{self._resonate.settings.group}.{foreign_id(self.name)}.{uuid4().hex}"
+            identity = Identity(drawn, "", "")
+            at_once = True
+        else:
+            at_once = False
+        execution = letter.own_id(identity.promise_id, self.name)
         try:
             raw = not self.form.body
             record = recorded(message, message.body if raw else bodies[0], raw=raw)
         except Encoding as fault:
-            return Call(promise_id, self.name, fault=fault)
-        return Call(promise_id, self.name, (record,), timeout=self._timeout, strict=self._strict)
+            return Call(execution, self.name, fault=fault)
+        return Call(
+            execution,
+            self.name,
+            (record,),
+            timeout=self._timeout,
+            digest=identity.digest,
+            tags={MESSAGE_ID: identity.message_id} if identity.message_id else {},
+            attempt=attempt_of(message.headers or {}),
+            at_once=at_once,
+        )
 
 
 def _within(message: Any) -> bool:

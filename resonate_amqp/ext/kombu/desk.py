@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from resonate_amqp import Resonate
+from resonate_amqp.ext.kombu.pauses import Pauses
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +49,7 @@ class Desk:
         """By promise id, the errand of a message that is still held."""
         self.undecided: dict[str, Any] = {}
         """By promise id, the errand whose plain callback returned without an intent."""
+        self.pauses = Pauses()
         self.errands: set[Errand] = set()
         self._consuming = False
         self._actions: queue.SimpleQueue[Action] = queue.SimpleQueue()

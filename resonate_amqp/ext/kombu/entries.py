@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import logging
 from collections.abc import Callable, Generator
 from typing import Any, Protocol
 
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ext.kombu.errands import INTENT
-from resonate_amqp.ext.kombu.forms import Form, Kind
+from resonate_amqp.ext.kombu.forms import Form, Kind, check_answer
 from resonate_amqp.ext.kombu.inplace import InPlace, recordable
 from resonate_amqp.ext.kombu.messages import ACK, REQUEUE, HeldMessage, RecordedMessage
 from resonate_amqp.runtime.context import Context
@@ -47,9 +48,8 @@ class Run:
     def __init__(self, owner: Owner, ctx: Context, record: dict[str, Any]) -> None:
         self._owner = owner
         self._errand = owner.errand(ctx.id)
-        self.message: RecordedMessage = (
-            RecordedMessage(record) if self._errand is None else HeldMessage(record)
-        )
+        held = self._errand is not None and not self._errand.call.at_once
+        self.message: RecordedMessage = HeldMessage(record) if held else RecordedMessage(record)
         instance = getattr(self._errand, "instance", None) or owner.instance()
         if owner.form.method and instance is None:
             log.info("%s waits for an instance of its class that consumes", ctx.id)
@@ -76,7 +76,9 @@ def entry_of(owner: Owner) -> Callable[..., Any]:
 
     def workflow(ctx: Context, record: Any) -> Generator[Any, Any, Any]:
         run = Run(owner, ctx, record)
-        return run.outcome((yield from run.call()))
+        answer = run.call()
+        # A decorator between may have run the generator itself.
+        return run.outcome((yield from answer) if inspect.isgenerator(answer) else answer)
 
     async def coroutine(ctx: Context, record: Any) -> Any:
         run = Run(owner, ctx, record)
@@ -84,7 +86,9 @@ def entry_of(owner: Owner) -> Callable[..., Any]:
 
     def leaf(ctx: Context, record: Any) -> Any:
         run = Run(owner, ctx, record)
-        return run.outcome(run.call())
+        answer = run.call()
+        check_answer(answer, owner.name)
+        return run.outcome(answer)
 
     async def plain(ctx: Context, record: Any) -> Any:
         errand = owner.errand(ctx.id)

@@ -5,15 +5,18 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
 from resonate_amqp.core.model import Promise, PromiseState, TaskState
-from resonate_amqp.errors import Conflict, Encoding, Stopped, UsageError
+from resonate_amqp.errors import Encoding, Stopped, UsageError
+from resonate_amqp.ext.comebacks import ATTEMPT, PREVIOUS, attempt_id, came_back
 from resonate_amqp.ext.kombu.desk import Desk
+from resonate_amqp.ext.kombu.identity import queue_named
 from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of
 from resonate_amqp.ext.kombu.messages import ACK, REJECT
+from resonate_amqp.ext.plain import rebuild
 from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere, Failed, Left, Settled
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.wire.codec import decode_call
@@ -26,15 +29,36 @@ AGAIN_S = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The call that a message stands for; a `fault` of the message instead, when it has one."""
+    """The call that a message stands for; a `fault` of the message instead, when it has one.
 
-    promise_id: str
+    `execution` is the promise of the first attempt. `digest` is that of the message's content,
+    where another one under the same id is a Conflict. With `at_once` the message leaves its queue
+    when its promise is recorded: nothing tells a redelivery of it from another message.
+    """
+
+    execution: str
     func: str
     args: tuple[Any, ...] = ()
     kwargs: dict[str, Any] = field(default_factory=dict)
     timeout: float | None = None
-    strict: bool = False
+    digest: str = ""
+    tags: dict[str, str] = field(default_factory=dict)
+    attempt: int = 1
+    at_once: bool = False
     fault: UsageError | None = None
+
+    @property
+    def promise_id(self) -> str:
+        """The promise of this attempt."""
+        return attempt_id(self.execution, self.attempt)
+
+    @property
+    def noted(self) -> dict[str, str]:
+        """What the promise's param tells of this attempt."""
+        if self.attempt < 2:
+            return {}
+        before = attempt_id(self.execution, self.attempt - 1)
+        return {ATTEMPT: str(self.attempt), PREVIOUS: before}
 
 
 class Errand:
@@ -59,6 +83,7 @@ class Errand:
         instance: Any = None,
     ) -> None:
         self.letter = letter
+        self.letter.pauses = desk.pauses, call.execution
         self.call = call
         self.instance = instance
         self.over: str | None = None
@@ -67,6 +92,8 @@ class Errand:
         self.refused: UsageError | None = None
         self.heard = False
         """Whether the ledger has answered anything."""
+        self.ran = False
+        """Whether this delivery has begun the body."""
         self.leaving: str | None = None
         """What is to become of the message when the body, which asked for it, is released."""
         self._desk = desk
@@ -122,6 +149,9 @@ class Errand:
                 told=self.told,
                 redelivered=self.letter.redelivered,
                 timeout=call.timeout,
+                digest=call.digest,
+                tags=call.tags,
+                noted=call.noted,
             )
         except UsageError as error:
             if resonate.stopped:
@@ -134,8 +164,18 @@ class Errand:
             return
         self.heard = True
         self._begun = isinstance(what, Begun)
+        if self._begun and not self.ran and self.call.attempt > 1:
+            log.info(
+                "a message of %s came back: it runs as attempt %d, promise %s",
+                queue_of(self.letter.message),
+                self.call.attempt,
+                self.call.promise_id,
+            )
+        self.ran = self.ran or self._begun
         match what:
-            case Settled(promise=promise):
+            case Begun() if self.call.at_once:
+                self.letter.let_go()
+            case Settled(promise=promise) if promise.id == self.call.promise_id:
                 self._settled(promise)
             case Left(ending=Ending.RELEASED) if self.leaving is not None:
                 self.end(self.leaving)
@@ -160,25 +200,38 @@ class Errand:
                 self._again()
 
     def _settled(self, promise: Promise) -> None:
-        self.promise = promise
-        if self.call.strict and self._differs(promise):
-            self._refuse(
-                Conflict(
-                    f"id {promise.id!r} is taken by a message with another body; give each "
-                    "message an id of its own"
-                )
-            )
-            return
         resolved = promise.state is PromiseState.RESOLVED
         intent = promise.value.headers.get(INTENT, ACK) if resolved else REJECT
+        if not self.ran:
+            if self._came_back(promise, intent):
+                self._attempt_again()
+                return
+            log.info(
+                "a message of %s is settled as recorded, by %s, and not executed: promise %s is %s",
+                queue_of(self.letter.message),
+                intent,
+                promise.id,
+                promise.state,
+            )
+        self.promise = promise
         self.end(intent)
 
-    def _differs(self, promise: Promise) -> bool:
-        try:
-            was = decode_call(promise.param)
-        except Encoding:
-            return True
-        return _body(was.args) != _body(list(self.call.args)) or was.kwargs != self.call.kwargs
+    def _came_back(self, promise: Promise, intent: str) -> bool:
+        """Whether the message is to run again although this attempt of it is recorded."""
+        message = self.letter.message
+        return came_back(
+            _headers(promise),
+            message.headers or {},
+            rejected=intent == REJECT,
+            queue=queue_named(message),
+        )
+
+    def _attempt_again(self) -> None:
+        if self._desk.live.get(self.call.promise_id) is self:
+            del self._desk.live[self.call.promise_id]
+        self.call = replace(self.call, attempt=self.call.attempt + 1)
+        self._watched = False
+        self._claim()
 
     def _handed_over(self) -> None:
         if self._needs_outcome:
@@ -220,7 +273,12 @@ def stopping(consumer: Any) -> bool:
     return getattr(consumer, "should_stop", False) is True
 
 
-def _body(args: list[Any]) -> Any:
-    """What is compared of two calls: of a message its body, which is what its sender wrote."""
-    one = args[0] if len(args) == 1 else None
-    return one.get("body") if isinstance(one, dict) and "delivery_info" in one else args
+def _headers(promise: Promise) -> dict[str, Any]:
+    """The headers of the message that a promise was made of; none if it was made otherwise."""
+    try:
+        args = decode_call(promise.param).args
+        record = args[0] if len(args) == 1 else None
+        headers = rebuild(record["headers"], "headers") if isinstance(record, dict) else {}
+    except (Encoding, KeyError):
+        return {}
+    return headers if isinstance(headers, dict) else {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -41,9 +42,13 @@ class Form:
         return [value for value, takes in zip(given, wanted, strict=True) if takes]
 
 
-def form_of(func: Callable[..., Any]) -> Form:
-    """How a callback is written; raises UsageError for what Kombu could not call."""
-    names, context_at = _parameters(func)
+def form_of(func: Callable[..., Any], context: bool | None = None) -> Form:
+    """How a callback is written; raises UsageError for what Kombu could not call.
+
+    A parameter that is named `ctx`, or annotated `Context`, takes the context; one that is named
+    `ctx` and annotated otherwise does not. `context` False says that none does.
+    """
+    names, context_at = _parameters(func, context)
     method = bool(names) and (
         names[0] == "self" or (_in_class(func) and names[0] not in _GIVEN and context_at != 0)
     )
@@ -53,26 +58,42 @@ def form_of(func: Callable[..., Any]) -> Form:
         raise UsageError(
             f"callback {name_of(func)!r} takes {', '.join(names) or 'nothing'}; a durable one "
             "takes (body, message) or (message), with ctx before them if it makes durable calls, "
-            "and self before that in a class"
+            "and self before that in a class; where ctx is the body, write "
+            "durable(resonate, context=False)"
         )
     return Form(_kind(func, ctx), method, ctx, rest == 2)
 
 
 def name_of(func: Callable[..., Any]) -> str:
-    """The name under which a callback is registered if none is given."""
+    """The name under which a callback is registered if none is given; empty if it has none."""
     qualified = str(getattr(func, "__qualname__", ""))
+    if "<lambda>" in qualified:
+        return ""
     return ".".join(part for part in qualified.split(".") if part != "<locals>")
 
 
+def check_answer(value: Any, name: str) -> None:
+    """Raise UsageError for a generator or coroutine of a callback that seemed to be plain."""
+    if inspect.isgenerator(value) or inspect.iscoroutine(value):
+        value.close()
+        raise UsageError(
+            f"callback {name!r} answered a {type(value).__name__}, which nobody runs: a decorator "
+            "below @durable hides what it wraps; write it with functools.wraps"
+        )
+
+
 def _kind(func: Callable[..., Any], ctx: bool) -> Kind:
-    if inspect.isgeneratorfunction(func):
+    written = inspect.unwrap(func)
+    if not (inspect.isroutine(written) or isinstance(written, functools.partial)):
+        written = type(written).__call__
+    if inspect.isgeneratorfunction(written):
         return Kind.GENERATOR
-    if inspect.iscoroutinefunction(func):
+    if inspect.iscoroutinefunction(written):
         return Kind.COROUTINE
     return Kind.LEAF if ctx else Kind.PLAIN
 
 
-def _parameters(func: Callable[..., Any]) -> tuple[list[str], int]:
+def _parameters(func: Callable[..., Any], context: bool | None) -> tuple[list[str], int]:
     """The parameters that a call has to fill, and which of them is the context, or -1."""
     names: list[str] = []
     context_at = -1
@@ -82,7 +103,8 @@ def _parameters(func: Callable[..., Any]) -> tuple[list[str], int]:
         elif parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD):
             if parameter.default is not parameter.empty:
                 continue
-            if len(names) < 2 and context_at < 0 and _is_context(parameter):
+            may = context is not False and len(names) < 2 and context_at < 0
+            if may and _is_context(parameter):
                 context_at = len(names)
             names.append(parameter.name)
     return names, context_at
@@ -91,7 +113,8 @@ def _parameters(func: Callable[..., Any]) -> tuple[list[str], int]:
 def _is_context(parameter: inspect.Parameter) -> bool:
     annotation = parameter.annotation
     named = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    return parameter.name == "ctx" or str(named).rpartition(".")[2] == "Context"
+    bare = annotation is parameter.empty
+    return (bare and parameter.name == "ctx") or str(named).rpartition(".")[2] == "Context"
 
 
 def _in_class(func: Callable[..., Any]) -> bool:

@@ -1,49 +1,140 @@
-"""Identity: the promise id of a message, which its sender chose; one is never invented."""
+"""Identity: which execution a message stands for.
+
+With `id=` the user says it, and that id stands as it is. Without it the execution is the group,
+the function, and what the message says it is: its name and its content. A name is its producer's:
+it says nothing of what another service or another function does with the message, and producers
+share, repeat and recycle names. So each different message is executed, and each identical one once.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from resonate_amqp.errors import UsageError
-from resonate_amqp.wire.address import check_root_id, foreign_id
+from resonate_amqp.ext.content import digest_of, own_headers
+from resonate_amqp.wire.address import MAX_ROOT_ID, check_root_id, foreign_id
 
 HEADER = "resonate:id"
+"""The header by which a producer names a message that has no `message_id`, or another one."""
+ROOM = len(".attempt-999999")
+"""Bytes that an id leaves for the number of an attempt."""
 
 
-def promise_id_of(
-    name: str, message: Any, given: tuple[Any, ...], id_of: Callable[..., Any] | None
-) -> str:
-    """The id by which the message is deduplicated, percent-encoded where it must be.
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """The execution of a message.
 
-    `id_of` is called with what the callback is `given`. Raises UsageError when there is no id, or
-    one that cannot be kept.
+    `digest` is that of the message's content where another message may claim the same id, which
+    is a Conflict then; else it is empty. `message_id` is what the message was called, if it was.
     """
-    found = id_of(*given) if id_of is not None else None
-    if found is None or found == "":
-        found = _told(message)
-    if isinstance(found, int) and not isinstance(found, bool):
-        found = str(found)
-    if isinstance(found, bytes):
-        found = found.decode(errors="backslashreplace")
-    if not isinstance(found, str) or not found:
-        raise UsageError(
-            f"a message for {name!r} has no id (got {found!r}), so that a redelivery could not be "
-            f"told from another message: set message_id, correlation_id or the header {HEADER!r} "
-            "where it is published, or name what identifies it: "
-            "durable(resonate, id=lambda body, message: body['id'])"
-        )
-    return check_root_id(foreign_id(found))
+
+    promise_id: str
+    digest: str
+    message_id: str
+
+
+def identity_of(
+    group: str,
+    name: str,
+    message: Any,
+    given: tuple[Any, ...],
+    id_of: Callable[..., Any] | None,
+    *,
+    strict: bool = True,
+    ignored: Sequence[str] = (),
+) -> Identity | None:
+    """The execution that a message stands for; None when neither user nor producer names it.
+
+    `name` is the callback's and `given` what it is called with, which `id_of` gets too. `ignored`
+    headers do not count as content. Raises UsageError when `id_of` answers what is no id.
+    """
+    called = _called(message)
+    asked = None if id_of is None else _text(id_of(*given), name)
+    if asked:
+        digest = content_of(message, ignored) if strict else ""
+        return Identity(_fitted(foreign_id(asked), asked), digest, called)
+    if not called:
+        return None
+    queue = queue_of_copy(message)
+    digest = digest_of(group, name, called, content_of(message, ignored), queue)
+    for parts in ((group, name, called, digest), (group, name, digest), (group, digest)):
+        promise_id = ".".join(map(foreign_id, parts))
+        if len(promise_id.encode()) <= MAX_ROOT_ID - ROOM:
+            break
+    return Identity(check_root_id(promise_id), "", called)
+
+
+def content_of(message: Any, ignored: Sequence[str] = ()) -> str:
+    """A digest of what the producer sent: the body, its type and encoding, the headers."""
+    body = message.body
+    raw = body.encode(errors="surrogatepass") if isinstance(body, str) else bytes(body or b"")
+    headers = own_headers(message.headers or {}, ignored)
+    return digest_of(raw, message.content_type, message.content_encoding, headers)
 
 
 def further(promise_id: str, name: str) -> str:
     """The id of a message for another durable callback than the first that it meets."""
-    return check_root_id(f"{promise_id}.{foreign_id(name)}")
+    return _fitted(f"{promise_id}.{foreign_id(name)}", f"{promise_id}.{name}")
 
 
-def _told(message: Any) -> Any:
-    """What the sender wrote on the message."""
-    properties = message.properties or {}
-    headers = message.headers or {}
-    places = headers.get(HEADER), properties.get("message_id"), properties.get("correlation_id")
-    return next((place for place in places if place), None)
+def consumer_of(message: Any) -> Any:
+    """Kombu's consumer that a message was delivered to; None where that is not known."""
+    tag = (message.delivery_info or {}).get("consumer_tag")
+    callback = getattr(message.channel, "callbacks", {}).get(tag)
+    return getattr(callback, "__self__", None)
+
+
+def queue_named(message: Any) -> str:
+    """The name of the queue that a message came from; empty where that is not known."""
+    tag = (message.delivery_info or {}).get("consumer_tag")
+    tags: dict[str, str] = getattr(consumer_of(message), "_active_tags", {})
+    return next((queue for queue, of in tags.items() if of == tag), "")
+
+
+def queue_of_copy(message: Any) -> str:
+    """The queue of a message of which every queue gets a copy that is to be executed; or empty.
+
+    Such are the messages of a fanout exchange, and those of a queue that one connection has for
+    itself: each process of a service gets its own copy there.
+    """
+    name = queue_named(message)
+    queues = getattr(consumer_of(message), "queues", None) or []
+    queue = next((one for one in queues if one.name == name), None)
+    if queue is None:
+        return ""
+    came_by = (message.delivery_info or {}).get("exchange") or ""
+    exchanges = [queue.exchange, *(binding.exchange for binding in queue.bindings or ())]
+    fanout = any(one and one.name == came_by and one.type == "fanout" for one in exchanges)
+    return name if came_by and (fanout or queue.exclusive) else ""
+
+
+def _called(message: Any) -> str:
+    """What the producer called the message: by our own header, else by `message_id`."""
+    named = (message.headers or {}).get(HEADER) or (message.properties or {}).get("message_id")
+    return "" if named is None else _decoded(named)
+
+
+def _text(found: Any, name: str) -> str:
+    if found is None or (isinstance(found, int | str | bytes) and not isinstance(found, bool)):
+        return "" if found is None else _decoded(found)
+    raise UsageError(
+        f"the id= of {name!r} answered {found!r}, which is no id; answer a text or a number that "
+        "says what one execution is, or None to leave it to the message"
+    )
+
+
+def _decoded(name: Any) -> str:
+    """A name as text; what is no character stays apart from all others."""
+    text = name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _fitted(promise_id: str, text: str) -> str:
+    """An id that leaves room for attempts: a longer one is shortened, and ends by its digest."""
+    size = MAX_ROOT_ID - ROOM
+    if len(promise_id.encode()) > size:
+        head = promise_id.encode()[: size // 2].decode(errors="ignore")
+        promise_id = f"{head}~{digest_of(text)}"
+    return check_root_id(promise_id)

@@ -13,6 +13,7 @@ from typing import Any
 from resonate_amqp.errors import Encoding, Stopped
 from resonate_amqp.ext.kombu.desk import Desk
 from resonate_amqp.ext.kombu.errands import INTENT, Call, Errand, stopping
+from resonate_amqp.ext.kombu.forms import check_answer
 from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of, warn_once
 from resonate_amqp.ext.kombu.messages import REQUEUE
 from resonate_amqp.ext.lending import Job, Lent, Withdrawn
@@ -103,6 +104,7 @@ class InPlace(Errand):
         self.letter.runs_in = threading.get_ident()
         try:
             value = self._work()
+            check_answer(value, self.call.func)
         except Exception as error:
             self._error = error
             self.letter.forget_intent(before)

@@ -12,12 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
+from amqp.spec import Basic
 from kombu.exceptions import MessageStateError
 
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ext.kombu.draining import drain_of
-from resonate_amqp.ext.kombu.identity import further
+from resonate_amqp.ext.kombu.identity import further, queue_named
 from resonate_amqp.ext.kombu.messages import ACK, REJECT, REQUEUE
+from resonate_amqp.ext.kombu.pauses import Pauses
 
 log = logging.getLogger(__name__)
 
@@ -48,13 +50,15 @@ class Letter:
     """
 
     def __init__(self, message: Any, before: Callable[[], None] | None = None) -> None:
-        _check_no_ack(message)
+        check_no_ack(message)
         self.message = message
         self.since = time.monotonic()
         self.intent = _INTENTS.get(message._state)
         self.runs_in: int | None = None
         """The thread in which a durable callback of this message runs at this moment."""
-        self.redelivered = bool((message.delivery_info or {}).get("redelivered"))
+        self.redelivered = _redelivered(message)
+        self.pauses: tuple[Pauses, str] | None = None
+        """Who knows how long the message is held before it is given back, and by which name."""
         self._before = before
         self._lock = threading.RLock()
         self._errands: list[Errand] = []
@@ -205,7 +209,35 @@ class Letter:
             except Exception:
                 log.exception("a message of %s comes again", queue_of(self.message))
                 outcome = REQUEUE
+        if outcome == REQUEUE:
+            self._put_back()
+            return
+        if self.pauses is not None:
+            pauses, name = self.pauses
+            pauses.forget(name)
         self._tell_broker(outcome)
+
+    def _put_back(self) -> None:
+        """Give the message back to its queue; at once the first time, later after a pause."""
+        pause_s = 0.0
+        if self.pauses is not None:
+            pauses, name = self.pauses
+            pause_s = pauses.next(name)
+        if not pause_s:
+            self._tell_broker(REQUEUE)
+            return
+        log.info("a message of %s goes back in %g s", queue_of(self.message), pause_s)
+        drain = self._drain
+
+        def later() -> None:
+            if drain is None:
+                self._tell_broker(REQUEUE)
+            else:
+                drain.post(lambda: self._tell_broker(REQUEUE))
+
+        timer = threading.Timer(pause_s, later)
+        timer.daemon = True
+        timer.start()
 
     def _tell_broker(self, intent: str) -> None:
         if self._settled:
@@ -219,6 +251,10 @@ class Letter:
                 raise ConnectionError("the channel was closed")
             if intent == ACK:
                 channel.basic_ack(message.delivery_tag)
+            elif intent == REQUEUE and hasattr(channel, "send_method"):
+                # From RabbitMQ 4.3 on a nack does not count against a quorum queue's delivery
+                # limit, which a reject does. py-amqp has no method for it.
+                channel.send_method(Basic.Nack, "Lbb", (message.delivery_tag, False, True))
             else:
                 channel.basic_reject(message.delivery_tag, requeue=intent == REQUEUE)
         except Exception as error:  # the redelivery is answered from the ledger
@@ -238,17 +274,21 @@ def letter_of(message: Any) -> Letter:
     return found if isinstance(found, Letter) else Letter(message)
 
 
+def _redelivered(message: Any) -> bool:
+    """Whether somebody had the message before; Kombu's own transports tell in the raw message."""
+    raw = getattr(message, "_raw", None)
+    told = raw.get("redelivered") if isinstance(raw, dict) else None
+    return bool((message.delivery_info or {}).get("redelivered") or told)
+
+
 def queue_of(message: Any) -> str:
     """The queue a message came from, or what is known of it."""
     info = message.delivery_info or {}
-    tag = info.get("consumer_tag")
-    consumer = getattr(getattr(message.channel, "callbacks", {}).get(tag), "__self__", None)
-    tags: dict[str, str] = getattr(consumer, "_active_tags", {})
-    named = next((queue for queue, of in tags.items() if of == tag), "")
-    return f"queue {named or info.get('routing_key', '')!r}"
+    return f"queue {queue_named(message) or info.get('routing_key', '')!r}"
 
 
-def _check_no_ack(message: Any) -> None:
+def check_no_ack(message: Any) -> None:
+    """Raise UsageError for a message that its broker has forgotten already."""
     tag = (message.delivery_info or {}).get("consumer_tag")
     unacknowledged = getattr(message.channel, "no_ack_consumers", None)
     if unacknowledged and tag in unacknowledged:

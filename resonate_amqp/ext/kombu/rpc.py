@@ -6,7 +6,6 @@ import inspect
 import json
 import logging
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 
 from kombu import Connection, Queue
@@ -15,16 +14,21 @@ from kombu.mixins import ConsumerProducerMixin
 from resonate_amqp import Resonate
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Encoding, UnknownFunction, UsageError
+from resonate_amqp.ext.content import digest_of
 from resonate_amqp.ext.kombu.decorator import follow
 from resonate_amqp.ext.kombu.desk import desk_of
 from resonate_amqp.ext.kombu.errands import Call, Errand
-from resonate_amqp.ext.kombu.identity import promise_id_of
+from resonate_amqp.ext.kombu.identity import content_of, further, identity_of
 from resonate_amqp.ext.kombu.letters import Letter
 from resonate_amqp.runtime.registry import Registered
+from resonate_amqp.wire.address import foreign_id
 from resonate_amqp.wire.amqprpc import ERROR
 from resonate_amqp.wire.codec import result_of
 
 log = logging.getLogger(__name__)
+
+CORRELATION_ID = "correlation_id"
+"""The tag under which a promise keeps what its client called the request."""
 
 
 def durable_rpc_server(
@@ -39,8 +43,9 @@ def durable_rpc_server(
     """Answer the requests of a queue that exists by a durable function registered here.
 
     A request has `reply_to`, `correlation_id` and a JSON body: an object whose keys are parameters
-    of the function, an array of its arguments, or its only argument. The promise id is the queue's
-    name with the correlation id, or what `id(body, message)` answers. Call `run()`.
+    of the function, an array of its arguments, or its only argument. A request with the same
+    `reply_to`, `correlation_id` and content gets the reply that is recorded; with `id`, one for
+    which `id(body, message)` answers the same, and whose content is the same. Call `run()`.
     """
     return RpcServer(resonate, connection, queue, function, id=id, timeout=timeout)
 
@@ -112,13 +117,45 @@ class RpcServer(ConsumerProducerMixin):
         except ValueError as error:
             fault = Encoding("body", f"it is not JSON ({error})")
             return Call(f"{self._queue}?", name, fault=fault)
-        id_of = self._id or partial(_prefixed, self._queue)
         try:
-            promise_id = promise_id_of(name, message, (body, message), id_of)
+            promise_id, digest = self._identity_of(body, message)
         except UsageError as fault:
             return Call(f"{self._queue}?", name, fault=fault)
         args, kwargs = arguments(self._function.signature, body)
-        return Call(promise_id, name, args, kwargs, self._timeout)
+        properties = message.properties or {}
+        called = str(properties.get("correlation_id") or "")
+        return Call(
+            promise_id,
+            name,
+            args,
+            kwargs,
+            timeout=self._timeout,
+            digest=digest,
+            tags={CORRELATION_ID: called} if called else {},
+        )
+
+    def _identity_of(self, body: Any, message: Any) -> tuple[str, str]:
+        """The execution of a request, and its digest where another one may claim the same id.
+
+        Clients count their requests anew at each start, so that a request is known by where its
+        reply goes and by its content as well.
+        """
+        name, group = self._function.name, self._resonate.settings.group
+        if self._id is not None:
+            found = identity_of(group, name, message, (body, message), self._id)
+            if found is not None and found.digest:
+                return found.promise_id, found.digest
+        properties = message.properties or {}
+        correlation_id = str(properties.get("correlation_id") or "")
+        if not correlation_id:
+            raise UsageError(
+                f"a request in queue {self._queue!r} has no correlation_id, so that a repetition "
+                "could not be told from another request; set one in the client, or give the "
+                "server id=lambda body, message: …"
+            )
+        told = properties.get("reply_to"), correlation_id, content_of(message)
+        own = further(f"{foreign_id(self._queue)}.{foreign_id(correlation_id)}", digest_of(*told))
+        return own, ""
 
     @property
     def producer_connection(self) -> Connection:
@@ -181,17 +218,6 @@ def _binds(signature: inspect.Signature, args: tuple[Any, ...], kwargs: dict[str
     except TypeError:
         return False
     return True
-
-
-def _prefixed(queue: str, body: Any, message: Any) -> str:
-    correlation_id = (message.properties or {}).get("correlation_id")
-    if not correlation_id:
-        raise UsageError(
-            f"a request in queue {queue!r} has no correlation_id, so that a repetition could not "
-            "be told from another request; set one in the client, or give the server "
-            "id=lambda body, message: …"
-        )
-    return f"{queue}.{correlation_id}"
 
 
 def _text(body: Any) -> str:

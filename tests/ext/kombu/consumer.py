@@ -1,10 +1,12 @@
 """A consumer process of the shop: `… -m tests.ext.kombu.consumer QUEUE CALLBACK [NAME=VALUE…]`.
 
-It consumes a queue that it never declares. CALLBACK is `plain`, `flow` or `shipped`, which calls
-service c; each effect is noted in the scenario's journal under the message's id. `url`,
-`heartbeat` and `prefetch` are those of the Kombu connection, which Resonate takes over unless
-`own` is a url of its own. With `dies=ack` the process is killed in the place of its first
-acknowledgement.
+It consumes a queue that it never declares. CALLBACK is `plain`, `flow`, `shipped`, which calls
+service c, `picky`, which rejects a message until it has come back twice, `stubborn`, which gives
+each message back, or `mail`, whose messages have no body `order`; each effect is noted in the
+scenario's journal under the message's order. `url`, `heartbeat` and `prefetch` are those of the
+Kombu connection, which Resonate takes over unless `own` is a url of its own; `group` is another
+service. With `dies=ack` or `dies=reject` the process is killed in the place of its first
+settlement of that kind.
 """
 
 from __future__ import annotations
@@ -22,11 +24,13 @@ from kombu.mixins import ConsumerMixin
 
 from resonate_amqp import Context, Resonate
 from resonate_amqp.ext.kombu import durable
-from tests.ext.kombu.processes import GROUP
+from tests.ext.kombu.processes import GROUP as SHOP
 from tests.scenarios.journal import own_journal
 
 OPTIONS = dict(argument.split("=", 1) for argument in sys.argv[3:])
 URL = OPTIONS.get("url") or os.environ["RESONATE_AMQP_URL"]
+
+GROUP = OPTIONS.get("group", SHOP)
 
 journal = own_journal()
 connection = Connection(URL, heartbeat=float(OPTIONS.get("heartbeat", 0)))
@@ -56,8 +60,9 @@ class Worker(ConsumerMixin):
         self.callback = callback
 
     def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:
-        if OPTIONS.get("dies") == "ack":
-            channel.basic_ack = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+        if "dies" in OPTIONS:
+            name = f"basic_{OPTIONS['dies']}"
+            setattr(channel, name, lambda *_, **__: os.kill(os.getpid(), signal.SIGKILL))
         prefetch = int(OPTIONS.get("prefetch", 10))
         callback = getattr(self, self.callback)
         return [Consumer([self.queue], callbacks=[callback], prefetch_count=prefetch)]
@@ -71,11 +76,32 @@ class Worker(ConsumerMixin):
         message.ack()
         return f"done {order}"
 
-    @durable(resonate, name="flow", strict=True)
+    @durable(resonate, name="flow", id=lambda body, message: body["order"])
     def flow(self, ctx: Context, body: Any, message: Any) -> Generator[Any, Any, Any]:
         receipt = yield ctx.lfc(charge, body["order"])
         yield ctx.lfc(mail, body["order"])
         return receipt
+
+    @durable(resonate, name="picky")
+    def picky(self, body: Any, message: Any) -> None:
+        journal.began("picky", body["order"])
+        journal.pass_gate("picky")
+        deaths = [one for one in message.headers.get("x-death", ()) if one["reason"] == "rejected"]
+        if sum(death["count"] for death in deaths) < 2:
+            message.reject()
+        else:
+            message.ack()
+
+    @durable(resonate, name="stubborn")
+    def stubborn(self, body: Any, message: Any) -> None:
+        journal.began("stubborn", body["order"])
+        message.requeue()
+
+    @durable(resonate, name="mail")
+    def mail(self, body: Any, message: Any) -> None:
+        journal.began("mail", body["to"])
+        journal.pass_gate("mail")
+        message.ack()
 
     @durable(resonate, name="shipped")
     def shipped(self, ctx: Context, body: Any, message: Any) -> Generator[Any, Any, Any]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-from pathlib import Path
 from typing import Any
 
 import pika
@@ -21,10 +20,6 @@ PERSISTENT = 2
 
 class ShopSystem(System):
     """A system whose consumers are those of `tests.ext.kombu.consumer`."""
-
-    def __init__(self, url: str, folder: Path) -> None:
-        super().__init__(url, folder)
-        self._groups.add(GROUP)
 
     def queue(self, name: str = QUEUE, **arguments: Any) -> None:
         """Declare a queue, as the shop did long ago."""
@@ -51,10 +46,40 @@ class ShopSystem(System):
                 text = json.dumps({"order": order, **body})
                 channel.basic_publish("", queue, text, properties, mandatory=True)
 
+    def send(self, body: dict[str, Any], queue: str = QUEUE, **properties: Any) -> None:
+        """Publish one message with these properties; `exchange` is where to, unless the queue."""
+        given = {"content_type": "application/json", "content_encoding": "utf-8"} | properties
+        exchange = str(given.pop("exchange", ""))
+        with contextlib.closing(self._connection()) as broker:
+            channel = broker.channel()
+            channel.confirm_delivery()
+            text = json.dumps(body)
+            made = pika.BasicProperties(delivery_mode=PERSISTENT, **given)
+            channel.basic_publish(exchange, queue, text, made, mandatory=True)
+
+    def bind(self, exchange: str, *queues: str, kind: str = "fanout") -> None:
+        """Declare an exchange, and bind queues to it."""
+        with contextlib.closing(self._connection()) as broker:
+            channel = broker.channel()
+            channel.exchange_declare(exchange, kind, durable=True)
+            for queue in queues:
+                channel.queue_bind(queue, exchange, queue)
+
+    def move(self, source: str, target: str) -> None:
+        """Put a message back by hand: publish it again as it is, then take the first away."""
+        with contextlib.closing(self._connection()) as broker:
+            channel = broker.channel()
+            channel.confirm_delivery()
+            method, properties, body = channel.basic_get(source)
+            assert method is not None
+            channel.basic_publish("", target, body, properties, mandatory=True)
+            channel.basic_ack(method.delivery_tag)
+
     def consumer(
         self, callback: str, queue: str = QUEUE, *, hold_max: float = 600, **options: str | float
     ) -> Process:
         """Start a consumer of a queue."""
+        self._groups.add(str(options.get("group", GROUP)))
         given = [f"{name}={value}" for name, value in options.items()]
         module = "tests.ext.kombu.consumer"
         return self.program(module, queue, callback, *given, threads=8, hold_max=hold_max)
@@ -68,11 +93,23 @@ class ShopSystem(System):
         what = f"{count} consumers of {queue}"
         wait_until(what, lambda: self._consumers(queue) == count, poll_s=0.05)
 
-    def outcome(self, promise_id: str, timeout_s: float = 30.0) -> Any:
-        """What a promise was resolved with, once it is settled."""
-        settled = f"SELECT count(*) FROM promises WHERE id = '{promise_id}' AND state != 'pending'"
-        what = f"{promise_id} is settled"
-        wait_until(what, lambda: self.query(settled)[0][0] == 1, timeout_s, poll_s=0.05)
+    def executions(self, message_id: str) -> list[tuple[str, str]]:
+        """Id and state of each promise that was made of messages called so, the oldest first."""
+        return self.query(
+            "SELECT promises.id, state FROM promises JOIN tags ON promise_id = promises.id "
+            f"WHERE name = 'message_id' AND value = '{message_id}' ORDER BY created_at"
+        )
+
+    def outcome(self, message_id: str, timeout_s: float = 30.0) -> Any:
+        """What the only execution of a message was resolved with, once it is settled."""
+
+        def settled() -> str:
+            found = self.executions(message_id)
+            assert len(found) < 2, found
+            return found[0][0] if found and found[0][1] != "pending" else ""
+
+        what = f"{message_id} is settled"
+        promise_id = wait_until(what, settled, timeout_s, poll_s=0.05)
         outside = Resonate(self.url, group="outside")
         try:
             return outside.get(promise_id).result(1)

@@ -45,6 +45,10 @@ class Shop:
         """Publish a message with that id."""
         self._producer.publish(body, message_id=message_id, **options)
 
+    def redeliver(self, message: Message) -> None:
+        """Have a message delivered again, as one whose consumer died before it settled it."""
+        self.channel._restore(message)
+
     def consumer(self, *callbacks: Any, **options: Any) -> Consumer:
         """A consumer of the queue, which begins to consume."""
         made: Consumer = Consumer(
@@ -78,13 +82,28 @@ class Shop:
         """How many messages lie in the queue."""
         return int(self.channel._size(self.queue.name))
 
-    def promise(self, promise_id: str = "order-1") -> Promise:
-        """The record of a promise."""
-        return self.resonate.promises.get(promise_id)
+    def promises(self, message_id: str = "order-1") -> list[Promise]:
+        """The records of the executions and attempts of messages that were called so."""
+        return self.resonate.promises.search("message_id", message_id)
 
-    def intent(self, promise_id: str = "order-1") -> str | None:
+    def promise(self, message_id: str = "order-1", func: str = "") -> Promise:
+        """The record of the only execution of a message, by its name or by its explicit id."""
+        found = [
+            one
+            for one in self.promises(message_id)
+            if func in ("", one.param.headers["func"].rpartition(".")[2])
+        ]
+        assert len(found) < 2, [promise.id for promise in found]
+        return found[0] if found else self.resonate.promises.get(message_id)
+
+    def result(self, message_id: str = "order-1") -> Any:
+        """What the execution of a message came to, once it did."""
+        wait_until(f"{message_id} is claimed", lambda: self.promises(message_id))
+        return self.resonate.get(self.promise(message_id).id).result(WAIT_S)
+
+    def intent(self, message_id: str = "order-1", func: str = "") -> str | None:
         """What is recorded of the message's end."""
-        return self.promise(promise_id).value.headers.get("resonate:intent")
+        return self.promise(message_id, func).value.headers.get("resonate:intent")
 
     def close(self) -> None:
         """Stop everything."""

@@ -195,7 +195,7 @@ def test_handed_over_work_of_a_method_goes_on_with_the_instance_that_consumes_no
         shop.await_settled()
         assert second.on_order is not None
         shop.resonate.promises.resolve("approval")
-        shop.resonate.get("order-1").result(10)
+        shop.result()
         assert selves == [first, second]
     finally:
         shop.close()
@@ -218,7 +218,7 @@ def test_handed_over_work_waits_until_an_instance_consumes() -> None:
         consumer.callbacks = []
         del worker
         shop.resonate.promises.resolve("approval", "yes")
-        waits = shop.resonate.get("order-1")
+        waits = shop.resonate.get(shop.promise().id)
         with pytest.raises(TimeoutError):
             waits.result(0.5)
         again = Worker()

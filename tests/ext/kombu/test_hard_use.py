@@ -44,7 +44,7 @@ def test_a_durable_callback_that_calls_another_with_its_message_runs_it_as_its_o
     shop.publish({})
     shop.drain()
     assert (ran, shop.intent(), shop.unsettled()) == ([worker], "ack", 0)
-    assert shop.resonate.get("order-1").result() == "charged"
+    assert shop.result() == "charged"
 
 
 def test_a_workflow_calls_a_durable_callback_with_its_message_as_its_own(shop: Shop) -> None:
@@ -99,13 +99,13 @@ def test_a_late_acknowledgement_is_recorded_though_the_lease_was_lost_before(sho
     shop.consumer(on_order)
     shop.publish({})
     shop.drain()
-    shop.resonate.tasks.halt("order-1", "an operator takes it away")
+    shop.resonate.tasks.halt(shop.promise().id, "an operator takes it away")
     wait_until("the body has left", lambda: not shop.resonate._joined()._worker.busy())
-    shop.resonate.tasks.resume("order-1")
+    shop.resonate.tasks.resume(shop.promise().id)
     threading.Thread(target=handed[0].ack).start()
     shop.await_settled()
     assert (len(handed), shop.intent()) == (1, "ack")
-    assert shop.resonate.get("order-1").result() == 7
+    assert shop.result() == 7
 
 
 def test_a_repetition_of_what_waits_for_its_acknowledgement_holds_up_no_consumer(
@@ -150,7 +150,7 @@ def test_a_mixin_stops_while_its_callback_waits_for_the_turn_of_its_id(shop: Sho
     shop.consumer(first.on_order)
     shop.publish(1)
     other.consumer(second.on_order)
-    other.publish(2)
+    other.publish(1)
     consumers = [threading.Thread(target=each.drain, daemon=True) for each in (shop, other)]
     consumers[0].start()
     assert began.wait(10)

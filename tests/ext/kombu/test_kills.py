@@ -117,7 +117,7 @@ def test_two_producers_with_one_id_cause_one_execution_and_other_bodies_are_put_
     wait_until("the third is put aside", lambda: shop.ready(DEAD_QUEUE) == 1)
     assert shop.journal.counts() == {"charge": 1, "mail": 1}
     (dead,) = shop.dead()
-    assert "is taken by a message with another body" in dead["reason"]
+    assert "is taken by a message with other content" in dead["reason"]
     assert dead["queue"] == f"queue '{QUEUE}'"
     assert '"price": 5' in dead["body"]
     shop.wait_for_empty()

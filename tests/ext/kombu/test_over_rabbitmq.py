@@ -62,6 +62,11 @@ class Shop:
             told = {"id": each, **body}
             producer.publish(told, routing_key="orders", message_id=each, delivery_mode=2)
 
+    def result(self, message_id: str, timeout_s: float = 5) -> Any:
+        """What the execution of a message came to."""
+        (promise,) = self.resonate.promises.search("message_id", message_id)
+        return self.resonate.get(promise.id).result(timeout_s)
+
     def state(self) -> tuple[int, int]:
         """How many messages nobody holds lie in the queue, and how many consumers it has."""
         declared = self.outside.default_channel.queue_declare("orders", passive=True)
@@ -199,7 +204,7 @@ def test_an_ack_never_reaches_another_opening_of_its_channel(shop: Shop) -> None
 
     @durable(shop.resonate)
     def on_order(ctx: Context, body: Any, message: Any) -> None:
-        ran.append(ctx.id)
+        ran.append(body["id"])
         go.wait(10)
 
     consumer = shop.consumer(on_order)
@@ -210,7 +215,7 @@ def test_an_ack_never_reaches_another_opening_of_its_channel(shop: Shop) -> None
     with pytest.raises(amqp.PreconditionFailed):
         shop.connection.drain_events(timeout=5)
     go.set()
-    assert shop.resonate.get("order-1").result(5) is None
+    assert shop.result("order-1") is None
     with pytest.raises(socket.timeout):
         shop.connection.drain_events(timeout=0.3)
     consumer.revive(shop.connection.default_channel)
@@ -228,7 +233,7 @@ def test_the_connection_is_kept_alive_while_a_callback_waits_for_its_turn(vhost_
     go = threading.Event()
     with shop.stack:
 
-        @durable(shop.resonate, name="on_order")
+        @durable(shop.resonate, name="on_order", id=lambda body, message: body["id"])
         def on_order(body: Any, message: Any) -> None:
             raise AssertionError("it runs elsewhere")
 
@@ -277,7 +282,7 @@ def test_messages_are_settled_as_each_ends_in_whatever_order_that_is(shop: Shop)
 
     @durable(shop.resonate)
     def on_order(ctx: Context, body: Any, message: Any) -> Generator[Any, Any, None]:
-        began.append(ctx.id)
+        began.append(body["id"])
         yield ctx.lfc(lambda ctx: gates[body["id"]].wait(10) and None)
 
     shop.consumer(on_order, prefetch=3)
@@ -286,7 +291,7 @@ def test_messages_are_settled_as_each_ends_in_whatever_order_that_is(shop: Shop)
         shop.connection.drain_events(timeout=5)
     gates["order-2"].set()
     wait_until("it has begun", lambda: "order-2" in began)
-    assert shop.resonate.get("order-2").result(5) is None
+    assert shop.result("order-2") is None
     with pytest.raises(socket.timeout):
         shop.connection.drain_events(timeout=0.3)
     assert shop.left() == 2
@@ -351,4 +356,4 @@ def test_an_ack_leaves_at_once_over_tls_too(node: Node) -> None:
         for _ in range(4):
             shop.connection.drain_events(timeout=5)
         assert time.monotonic() - began < 4
-        assert shop.resonate.get("order-3").result(5) == 100_000
+        assert shop.result("order-3") == 100_000

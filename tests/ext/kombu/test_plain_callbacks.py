@@ -37,7 +37,7 @@ def test_a_callback_runs_in_the_thread_that_drains_and_its_outcome_is_recorded(
     shop.publish({"id": 1})
     shop.drain()
     assert ran == [({"id": 1}, threading.current_thread(), True)]
-    assert shop.resonate.get("order-1").result() == "charged"
+    assert shop.result() == "charged"
     assert (shop.intent(), shop.unsettled()) == ("ack", 0)
 
 
@@ -59,17 +59,20 @@ def test_the_broker_is_told_only_after_the_outcome_is_recorded(shop: Shop) -> No
 @pytest.mark.parametrize("intent", ["ack", "reject"])
 def test_a_redelivery_gets_the_recorded_intent_and_runs_nothing(shop: Shop, intent: str) -> None:
     ran: Seen = []
+    messages: Seen = []
 
     @durable(shop.resonate)
     def on_order(body: Any, message: Any) -> None:
         ran.append(body)
+        messages.append(message)
         getattr(message, intent)()
 
     after: Seen = []
     shop.consumer(on_order, lambda body, message: after.append(message._state))
     shop.publish({"n": 1})
-    shop.publish({"n": 2})
-    shop.drain(2)
+    shop.drain()
+    shop.redeliver(messages[0])
+    shop.drain()
     state = {"ack": "ACK", "reject": "REJECTED"}[intent]
     assert (ran, after, shop.intent()) == ([{"n": 1}], [state, state], intent)
     assert shop.unsettled() == shop.waiting() == 0
@@ -116,7 +119,7 @@ def test_with_a_retry_policy_the_error_is_an_outcome_when_the_policy_has_ended(
     shop.drain(2)
     assert ran == [threading.current_thread()] * 3
     with pytest.raises(LookupError, match="no such order"):
-        shop.resonate.get("order-1").result()
+        shop.result()
     assert (states, shop.unsettled(), shop.waiting()) == (["REJECTED"] * 2, 0, 0)
 
 
@@ -153,7 +156,7 @@ def test_a_message_acknowledged_later_by_another_thread_is_recorded_first(shop: 
     thread.start()
     thread.join()
     shop.await_settled()
-    assert (shop.resonate.get("order-1").result(), shop.intent()) == (7, "ack")
+    assert (shop.result(), shop.intent()) == (7, "ack")
     with pytest.raises(MessageStateError):
         handed[0].ack()
 
@@ -176,7 +179,7 @@ def test_callbacks_of_one_message_run_in_order_each_under_an_id_of_its_own(shop:
     shop.drain()
     shop.await_settled()
     assert ran == [("first", False), ("plain", False), ("second", False)]
-    assert (shop.intent("order-1"), shop.intent("order-1.second")) == ("ack", "ack")
+    assert (shop.intent(func="first"), shop.intent(func="second")) == ("ack", "ack")
     shop.publish({})
     shop.drain()
     assert len(ran) == 4
@@ -192,7 +195,7 @@ def test_a_value_that_cannot_be_recorded_is_nothing_to_fail_for(shop: Shop) -> N
     shop.consumer(on_order)
     shop.publish({})
     shop.drain()
-    assert (shop.resonate.get("order-1").result(), shop.unsettled()) == (None, 0)
+    assert (shop.result(), shop.unsettled()) == (None, 0)
 
 
 def test_a_message_acknowledged_before_the_work_is_named(
@@ -286,12 +289,12 @@ def test_work_that_is_done_is_not_done_again_for_a_lease_lost_before_its_record(
     def on_order(body: Any, message: Any) -> None:
         ran.append(1)
         message.ack()
-        shop.resonate.tasks.halt("order-1", "an operator takes it away")
+        shop.resonate.tasks.halt(shop.promise().id, "an operator takes it away")
         threading.Thread(target=give_back).start()
 
     def give_back() -> None:
         wait_until("the body has left", lambda: not shop.resonate._joined()._worker.busy())
-        shop.resonate.tasks.resume("order-1")
+        shop.resonate.tasks.resume(shop.promise().id)
 
     shop.consumer(on_order)
     shop.publish({})

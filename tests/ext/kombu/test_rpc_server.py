@@ -42,11 +42,11 @@ class Desk:
         self.channel = self.client.channel()
         self.channel.queue_declare("prices", durable=True, arguments={"x-max-length": 500})
 
-    def serve(self, function: Any) -> None:
+    def serve(self, function: Any, **options: Any) -> None:
         """Register the function and serve it, in a thread."""
         self.resonate.register(function, name="price")
         connection = self.stack.enter_context(Connection(self.url))
-        server = durable_rpc_server(self.resonate, connection, "prices", "price")
+        server = durable_rpc_server(self.resonate, connection, "prices", "price", **options)
         thread = threading.Thread(target=server.run, daemon=True)
         thread.start()
 
@@ -76,6 +76,14 @@ class Desk:
         assert (answer[0].correlation_id or "") == correlation_id
         return answer
 
+    def execution(self, correlation_id: str) -> str:
+        """The promise of the only request with this correlation id."""
+        search = self.resonate.promises.search
+        (found,) = wait_until(
+            f"{correlation_id} is claimed", lambda: search("correlation_id", correlation_id)
+        )
+        return str(found.id)
+
     def left(self) -> int:
         """How many requests lie in the queue."""
         declared = self.channel.queue_declare("prices", passive=True)
@@ -95,16 +103,43 @@ def test_a_request_is_answered_and_a_repeated_one_gets_the_recorded_reply(desk: 
         return {"item": item, "total": 3 * pieces}
 
     desk.serve(price)
-    for body in (b'{"item": "book", "pieces": 2}', b'["book", 2]'):
-        properties, reply = desk.ask(body, "same")
+    queue = desk.channel.queue_declare("", exclusive=True).method.queue
+    for _ in range(2):
+        properties, reply = desk.ask(b'{"item": "book", "pieces": 2}', "same", queue)
         assert (reply, properties.content_type) == (
             {"item": "book", "total": 6},
             "application/json",
         )
-    assert desk.ran == ["prices.same"]
-    queue = desk.channel.queue_declare("", exclusive=True).method.queue
+    assert desk.ran == [desk.execution("same")]
     assert desk.ask(b'["pen", 3]', "other", queue)[1] == {"item": "pen", "total": 9}
     assert desk.left() == 0
+
+
+def test_a_client_that_counts_anew_gets_no_answer_to_the_question_of_its_predecessor(
+    desk: Desk,
+) -> None:
+    def price(ctx: Context, item: str) -> str:
+        desk.ran.append(item)
+        return f"price of {item}"
+
+    desk.serve(price)
+    assert desk.ask(b'"book"', "1")[1] == "price of book"
+    assert desk.ask(b'"pen"', "1")[1] == "price of pen"
+    queue = desk.channel.queue_declare("", exclusive=True).method.queue
+    assert desk.ask(b'"book"', "1", queue)[1] == "price of book"
+    assert desk.ran == ["book", "pen", "book"]
+
+
+def test_other_content_under_an_explicit_id_is_replied_as_a_conflict(desk: Desk) -> None:
+    def price(ctx: Context, item: str) -> str:
+        return f"price of {item}"
+
+    desk.serve(price, id=lambda body, message: message.properties["correlation_id"])
+    assert desk.ask(b'"book"', "1")[1] == "price of book"
+    properties, reply = desk.ask(b'"pen"', "1")
+    assert reply is None
+    assert "taken by a message with other content" in properties.headers["resonate:error"]
+    assert desk.ask(b'"book"', "1")[1] == "price of book"
 
 
 def test_an_error_is_replied_in_a_header(desk: Desk) -> None:
@@ -123,14 +158,11 @@ def test_a_call_that_was_handed_over_is_replied_when_it_has_ended(desk: Desk) ->
     desk.serve(price)
 
     def handed_over() -> bool:
-        task = desk.resonate.promises.task("prices.1")
+        task = desk.resonate.promises.task(desk.execution("1"))
         return task is not None and task.state is TaskState.SUSPENDED
 
     def approve() -> None:
-        task = desk.resonate.promises.task
-        wait_until(
-            "it is handed over", lambda: getattr(task("prices.1"), "state", "") == "suspended"
-        )
+        wait_until("it is handed over", handed_over)
         desk.resonate.promises.resolve("approval", 17)
 
     threading.Timer(0.3, approve).start()

@@ -54,8 +54,8 @@ def test_an_async_callback_and_one_without_steps_are_run_by_the_worker_too(shop:
     shop.publish(21)
     shop.drain()
     shop.await_settled()
-    assert shop.resonate.get("order-1").result() == "charged 21"
-    assert shop.resonate.get("order-1.leaf").result() == 42
+    assert shop.resonate.get(shop.promise(func="async").id).result() == "charged 21"
+    assert shop.resonate.get(shop.promise(func="leaf").id).result() == 42
     assert threads[0] is not threading.current_thread()
 
 
@@ -101,7 +101,7 @@ def test_a_workflow_that_requeues_its_message_has_no_outcome_and_keeps_its_steps
     assert shop.promise().pending
     shop.drain()
     shop.await_settled()
-    assert (shop.intent(), len(runs), charged) == ("ack", 2, ["order-1:1"])
+    assert (shop.intent(), len(runs), charged) == ("ack", 2, [f"{shop.promise().id}:1"])
 
 
 def test_a_parked_workflow_is_handed_over_and_goes_on_with_a_recorded_message() -> None:
@@ -126,7 +126,7 @@ def test_a_parked_workflow_is_handed_over_and_goes_on_with_a_recorded_message() 
         shop.await_settled()
         shop.resonate.promises.resolve("approval", True)
         day = {"day": {"__type__": "date", "__value__": "2026-01-02"}}
-        assert shop.resonate.get("order-1").result(10) == [day, "order-1", day]
+        assert shop.result() == [day, "order-1", day]
     finally:
         shop.close()
     first, last = messages[0], messages[-1]
@@ -154,7 +154,7 @@ def test_a_callback_begins_when_the_one_before_has_ended(shop: Shop) -> None:
 
     @durable(shop.resonate, name="second")
     def second(body: Any, message: Any) -> None:
-        ran.append(("second", shop.promise().pending))
+        ran.append(("second", shop.promise(func="first").pending))
         message.ack()
 
     shop.consumer(first, second)
@@ -163,7 +163,7 @@ def test_a_callback_begins_when_the_one_before_has_ended(shop: Shop) -> None:
     shop.drain()
     shop.await_settled()
     assert ran == ["first", ("second", False)]
-    assert (shop.intent(), shop.intent("order-1.second")) == ("reject", "ack")
+    assert (shop.intent(func="first"), shop.intent(func="second")) == ("reject", "ack")
 
 
 def test_a_callback_waits_while_too_many_messages_are_in_hand() -> None:
@@ -207,36 +207,54 @@ def test_the_message_stays_while_its_promise_runs_for_another_message(shop: Shop
         return "done"
 
     shop.consumer(on_order)
-    shop.publish("first")
-    shop.publish("second")
+    shop.publish("an order")
+    shop.publish("an order")
     shop.drain(2)
     wait_until("one runs", lambda: ran)
     assert shop.unsettled() == 2
     go.set()
     shop.await_settled()
-    assert (ran, shop.resonate.get("order-1").result()) == (["first"], "done")
+    assert (ran, shop.result()) == (["an order"], "done")
 
 
-def test_with_strict_another_body_under_the_same_id_is_dead_lettered(
+def test_other_content_under_the_same_explicit_id_is_dead_lettered(
     shop: Shop, caplog: pytest.LogCaptureFixture
 ) -> None:
-    @durable(shop.resonate, strict=True)
+    @durable(shop.resonate, id=lambda body, message: "order-1", ignore_headers=["Sent"])
     def on_order(ctx: Context, body: Any, message: Any) -> int:
         return int(body)
 
     shop.consumer(on_order)
-    shop.publish(1)
-    shop.drain()
-    shop.await_settled()
-    shop.publish(1, headers={"sent": "again"})
-    shop.drain()
-    shop.await_settled()
+    same: list[dict[str, str]] = [{}, {"sent": "again"}, {"traceparent": "00-1-2-00"}]
+    for headers in same:
+        shop.publish(1, headers=headers)
+        shop.drain()
+        shop.await_settled()
     assert "dead-lettered" not in caplog.text
-    shop.publish(2)
-    shop.drain()
-    shop.await_settled()
-    assert "taken by a message with another body" in caplog.text
-    assert shop.resonate.get("order-1").result() == 1
+    others: list[tuple[int, dict[str, str]]] = [(2, {}), (1, {"retry": "2"})]
+    for body, headers in others:
+        caplog.clear()
+        shop.publish(body, headers=headers)
+        shop.drain()
+        shop.await_settled()
+        assert "taken by a message with other content" in caplog.text
+    assert shop.result() == 1
+    assert shop.promise().id == "order-1"
+
+
+def test_without_strict_an_explicit_id_alone_says_what_one_execution_is(shop: Shop) -> None:
+    ran: Seen = []
+
+    @durable(shop.resonate, id=lambda body, message: "order-1", strict=False)
+    def on_order(ctx: Context, body: Any, message: Any) -> None:
+        ran.append(body)
+
+    shop.consumer(on_order)
+    for body in (1, 2):
+        shop.publish(body)
+        shop.drain()
+        shop.await_settled()
+    assert ran == [1]
 
 
 def test_an_id_of_another_function_is_a_conflict_and_dead_lettered(
@@ -246,7 +264,7 @@ def test_an_id_of_another_function_is_a_conflict_and_dead_lettered(
     shop.resonate.run("order-1", "charge", 1).result()
     ran: Seen = []
 
-    @durable(shop.resonate)
+    @durable(shop.resonate, id=lambda body, message: "order-1")
     def on_order(body: Any, message: Any) -> None:
         ran.append(body)
 
@@ -274,7 +292,7 @@ def test_a_message_held_for_too_long_is_acknowledged_while_its_workflow_runs() -
         shop.await_settled()
         assert shop.promise().pending
         go.set()
-        assert shop.resonate.get("order-1").result(10) == "done"
+        assert shop.result() == "done"
     finally:
         go.set()
         shop.close()

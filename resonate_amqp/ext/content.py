@@ -1,0 +1,51 @@
+"""Content: what makes two messages of one name the same message, as a digest.
+
+Content is the body and the headers that the producer wrote. Brokers and tracers write headers as
+well, other ones at each passage of the same message; these do not count.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+SIZE = 12
+"""Bytes of a digest: two messages of one name are taken for each other once in 2^48 pairs."""
+
+PASSAGE = re.compile(
+    r"""
+    resonate:.*                                         # ours
+    | x-death | x-(first|last)-death-.* | x-delivery-count | x-acquired-count | x-opt-.*
+    | x-received-from | x-shovelled.* | x-stream-.* | timestamp_in_ms       # RabbitMQ, its plugins
+    | traceparent | tracestate | baggage | b3 | x-b3-.*                     # W3C, Zipkin
+    | uber-trace-id | uberctx-.* | ot-tracer-.* | x-cloud-trace-context     # Jaeger, OpenTracing
+    | x-amzn-trace-id | x-datadog-.* | newrelic | elastic-apm-.* | sentry-trace
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+"""Headers that a message gets on its way. A decorator's `ignore_headers` names further ones."""
+
+
+def own_headers(headers: Mapping[str, Any], ignored: Iterable[str] = ()) -> dict[str, Any]:
+    """The headers that the producer wrote; `ignored` are names that do not count either."""
+    others = {name.lower() for name in ignored}
+    return {
+        name: value
+        for name, value in headers.items()
+        if not PASSAGE.fullmatch(name) and name.lower() not in others
+    }
+
+
+def digest_of(*parts: Any) -> str:
+    """A digest of these values, as text; equal values have one digest, in any process."""
+    text = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
+    return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=SIZE).hexdigest()
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, bytes | bytearray | memoryview):
+        return bytes(value).hex()
+    return sorted(map(repr, value)) if isinstance(value, set | frozenset) else repr(value)

@@ -1,0 +1,156 @@
+"""Every message that differs is executed, every identical one once, and none is lost unrun.
+
+Random messages go through the real decorator over Kombu's own in-process transport. Two services
+with two callbacks each take messages whose producers share, repeat and recycle their names. The
+broker delivers some again, and brings rejected ones back from a dead-letter route.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from kombu import Consumer, Queue
+from kombu.message import Message
+
+from resonate_amqp import Resonate
+from resonate_amqp.ext.kombu import durable
+from resonate_amqp.ext.plain import rebuild
+from resonate_amqp.wire.codec import decode_call
+from tests.ext.kombu.shop import Shop
+
+SERVICES = ("shop", "mails")
+CALLBACKS = ("on_event", "on_order")
+REJECTED = 1
+"""Messages with this number are rejected the first time, and acknowledged when they come back."""
+
+
+@dataclass(frozen=True)
+class Sent:
+    """What a producer sent to a callback of a service, and how often it came back since."""
+
+    service: str
+    callback: str
+    name: str | None
+    number: int
+    retry: int
+    loops: int = 0
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        death = {"queue": self.service, "reason": "rejected", "count": self.loops, "time": 17}
+        return {"retry": self.retry, **({"x-death": [death]} if self.loops else {})}
+
+    @property
+    def ends(self) -> str:
+        return "REJECTED" if self.number == REJECTED and not self.loops else "ACK"
+
+
+sent = st.builds(
+    Sent,
+    service=st.sampled_from(SERVICES),
+    callback=st.sampled_from(CALLBACKS),
+    name=st.sampled_from(("web-1", "web-2", "x" * 255, None)),
+    number=st.integers(0, 1),
+    retry=st.integers(0, 1),
+)
+deliveries = st.lists(
+    st.tuples(sent, st.sampled_from(["sent", "redelivered", "comes back"])), max_size=12
+)
+
+
+class World:
+    """Both services on one transport and one ledger: what they were given, ran and settled."""
+
+    def __init__(self) -> None:
+        self.shop = Shop()
+        self.delivered: Counter[Sent] = Counter()
+        self.ran: Counter[Sent] = Counter()
+        self.last: dict[Sent, Message] = {}
+        self._services = [Resonate(system=self.shop.system, group=each) for each in SERVICES]
+        for service in self._services:
+            self._consume(service)
+
+    def _consume(self, service: Resonate) -> None:
+        group = service.settings.group
+        queue = Queue(f"{self.shop.queue.name}-{group}", self.shop.queue.exchange, group)
+        made = {name: durable(service)(self._callback(group, name)) for name in CALLBACKS}
+
+        def dispatch(body: Any, message: Any) -> None:
+            made[body["callback"]](body, message)
+            self.last[sent_as(group, body["callback"], body, message.headers)] = message
+
+        Consumer(self.shop.channel, [queue], callbacks=[dispatch]).consume()
+
+    def _callback(self, group: str, name: str) -> Callable[[Any, Any], None]:
+        def callback(body: Any, message: Any) -> None:
+            this = sent_as(group, name, body, message.headers)
+            self.ran[this] += 1
+            message.reject() if this.ends == "REJECTED" else message.ack()
+
+        callback.__qualname__ = name
+        return callback
+
+    def deliver(self, this: Sent, how: str) -> None:
+        """Publish a message; or deliver the last one like it again, or after a dead-letter loop."""
+        earlier = self.last.get(this)
+        if how == "comes back" and earlier is not None and this.ends == "REJECTED":
+            this = Sent(**{**vars(this), "loops": 1})
+        self.delivered[this] += 1
+        if how == "redelivered" and earlier is not None:
+            self.shop.redeliver(earlier)
+        else:
+            self.shop._producer.publish(
+                {"callback": this.callback, "name": this.name, "number": this.number},
+                routing_key=this.service,
+                message_id=this.name,
+                correlation_id="one for all",
+                headers=this.headers,
+            )
+        self.shop.drain()
+        assert self.last[this]._state == this.ends
+
+    def close(self) -> None:
+        for service in self._services:
+            service.stop()
+        self.shop.close()
+
+
+def sent_as(group: str, callback: str, body: Any, headers: dict[str, Any]) -> Sent:
+    loops = sum(death["count"] for death in headers.get("x-death", ()))
+    return Sent(group, callback, body["name"], body["number"], headers["retry"], loops)
+
+
+@settings(max_examples=60, deadline=None)
+@given(deliveries)
+def test_each_different_message_is_executed_and_each_identical_one_once(
+    delivered: list[tuple[Sent, str]],
+) -> None:
+    world = World()
+    try:
+        for this, how in delivered:
+            world.deliver(this, how)
+        for this, count in world.delivered.items():
+            assert world.ran[this] == (1 if this.name else count), this
+        assert world.shop.unsettled() == 0
+        assert recorded(world) == {this for this in world.delivered if this.name}
+    finally:
+        world.close()
+
+
+def recorded(world: World) -> set[Sent]:
+    """What the ledger holds an outcome of, each under a promise of its own."""
+    found: list[Sent] = []
+    for name in {this.name for this in world.delivered if this.name}:
+        for promise in world.shop.promises(name):
+            assert not promise.pending
+            record = decode_call(promise.param).args[0]
+            func = promise.param.headers["func"]
+            headers = rebuild(record["headers"])
+            found.append(sent_as(promise.target.rpartition("@")[2], func, record["body"], headers))
+    assert len(found) == len(set(found))
+    return set(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
@@ -112,9 +113,9 @@ def _parameters(func: Callable[..., Any], context: bool | None) -> tuple[list[st
 
 def _is_context(parameter: inspect.Parameter) -> bool:
     annotation = parameter.annotation
-    named = annotation if isinstance(annotation, str) else getattr(annotation, "__name__", "")
-    bare = annotation is parameter.empty
-    return (bare and parameter.name == "ctx") or str(named).rpartition(".")[2] == "Context"
+    told = annotation.__name__ if isinstance(annotation, type) else str(annotation)
+    anything = annotation is parameter.empty or told.rpartition(".")[2] == "Any"
+    return "Context" in re.findall(r"\w+", told) or (anything and parameter.name == "ctx")
 
 
 def _in_class(func: Callable[..., Any]) -> bool:

@@ -14,7 +14,7 @@ from typing import Any
 import amqp
 import pika
 import pytest
-from kombu import Connection, Consumer, Queue
+from kombu import Connection, Consumer, Exchange, Queue
 
 from resonate_amqp import Context, Resonate
 from resonate_amqp.brokers.rabbitmq.urls import parameters
@@ -357,3 +357,34 @@ def test_an_ack_leaves_at_once_over_tls_too(node: Node) -> None:
             shop.connection.drain_events(timeout=5)
         assert time.monotonic() - began < 4
         assert shop.result("order-3") == 100_000
+
+
+@pytest.mark.parametrize(
+    ("kind", "exclusive", "wanted"),
+    [("fanout", False, 2), ("topic", True, 2), ("topic", False, 1), ("direct", False, 1)],
+)
+def test_each_queue_that_gets_a_copy_of_its_own_has_it_executed(
+    shop: Shop, kind: str, exclusive: bool, wanted: int
+) -> None:
+    """Two processes of one service: a fanout, or queues of their own, notify each of them."""
+    ran: Seen = []
+    exchange = Exchange("changes", kind)
+    channel = shop.connection.default_channel
+    for number in range(2):
+        process = Resonate(system=shop.system, group="caches")
+        shop.stack.callback(process.stop)
+
+        @durable(process, name="on_change")
+        def on_change(body: Any, message: Any, number: int = number) -> None:
+            ran.append(number)
+            message.ack()
+
+        queue = Queue(f"changes-{number}", exchange, "change", exclusive=exclusive)
+        Consumer(channel, [queue], callbacks=[on_change]).consume()
+    shop.outside.Producer().publish(
+        1, exchange="changes", routing_key="change", message_id="change-1"
+    )
+    for _ in range(2):
+        shop.connection.drain_events(timeout=5)
+    assert len(ran) == wanted
+    assert len(shop.resonate.promises.search("message_id", "change-1")) == wanted

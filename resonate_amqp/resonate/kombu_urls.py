@@ -13,6 +13,9 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from resonate_amqp.errors import UsageError
 
+SCHEMES = ("amqp", "amqps", "pyamqp", "librabbitmq")
+"""The transports of Kombu that lead to RabbitMQ."""
+
 _TLS = ("ca_certs", "certfile", "keyfile", "server_hostname", "ciphers")
 _SOCKET = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
 
@@ -38,7 +41,7 @@ def url_of(connection: Any) -> str:
 
 def _one(url: str, secured: Any, tcp: Mapping[str, int]) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("amqp", "amqps", "pyamqp"):
+    if parts.scheme not in SCHEMES:
         raise UsageError(
             f"a connection over {parts.scheme}:// leads to no RabbitMQ; give Resonate the url= of "
             "one"

@@ -17,6 +17,7 @@ from weakref import WeakKeyDictionary
 from celery import Celery
 from celery.local import Proxy
 
+from resonate_amqp.brokers.rabbitmq.urls import shown
 from resonate_amqp.errors import UsageError
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.resonate.configured import Source
@@ -101,12 +102,17 @@ def transport(connection: Any) -> str:
     return str(connection.as_uri()).partition("://")[0]
 
 
-def check_rabbitmq(connection: Any) -> None:
-    """Raise UsageError for an app's connection that leads to no RabbitMQ."""
+def check_rabbitmq(connection: Any, ours: str = "") -> None:
+    """Raise UsageError for an app's connection that leads to no RabbitMQ.
+
+    `ours` is where its Resonate is, if that is known.
+    """
     if transport(connection) not in SCHEMES:
+        where = f" (its Resonate is on {shown(ours)})" if ours else ""
         raise UsageError(
-            f"the app's broker is {connection.as_uri()}, which is no RabbitMQ; its tasks come "
-            "and go by the app's own broker, so set its broker_url to the RabbitMQ of the ledger"
+            f"the app's broker is {connection.as_uri()}, which is no RabbitMQ{where}; durable "
+            "tasks come and go by the app's own broker, so set its broker_url to the RabbitMQ "
+            "of the ledger"
         )
 
 

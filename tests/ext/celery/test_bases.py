@@ -157,7 +157,8 @@ from tests.ext.celery.test_bases import OwnTask, where
 
 based = shared_task(name="based", base=DurableTask)(where)
 decorated = shared_task(name="decorated")(durable()(where))
-one, other = Celery("one", broker="memory://", task_cls=OwnTask), Celery("other", broker="memory://")
+one = Celery("one", broker="memory://", task_cls=OwnTask)
+other = Celery("other", broker="memory://")
 for app, place in ((one, "inside"), (other, "outside")):
     app.set_current()
     for name, proxy in (("based", based), ("decorated", decorated)):

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Iterator
-from functools import partial
+import weakref
+from collections.abc import Callable, Iterator
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -44,7 +44,7 @@ def from_celery(app: Celery, **settings: Any) -> Resonate:
     is raised then: for a `resonate_*` setting that is not known, for an app that names no broker,
     and for one whose broker is not RabbitMQ (with `memory://`, everything is embedded).
     """
-    return Resonate.lazily(Source(partial(_settings, app), partial(broker_url, app)), **settings)
+    return _reading(lambda: app, **settings)
 
 
 def url_of(app: Celery) -> str:
@@ -56,7 +56,7 @@ def of_app(app: Celery) -> Resonate:
     """The Resonate of an app whose tasks name none of their own."""
     found = _of_apps.get(app)
     # No lock, which a fork could leave held: two threads may make one, and both get what was kept.
-    return found or _of_apps.setdefault(app, from_celery(app))
+    return found or _of_apps.setdefault(app, _reading(weakref.ref(app)))
 
 
 def configured(app: Celery) -> Iterator[tuple[str, Any]]:
@@ -82,7 +82,6 @@ def broker_url(app: Celery) -> str:
 
     Raises UsageError for an app that names no broker, or one that is not RabbitMQ.
     """
-    app = _itself(app)
     if not _names_broker(app):
         raise UsageError(
             f"the Celery app {app.main or 'without a name'!r} names no broker, or is not "
@@ -116,8 +115,15 @@ def check_rabbitmq(connection: Any, ours: str = "") -> None:
         )
 
 
-def _settings(app: Celery) -> dict[str, Any]:
-    return dict(configured(_itself(app)))
+def _reading(app: Callable[[], Celery | None], **settings: Any) -> Resonate:
+    def itself() -> Celery:
+        found = app()
+        # It is asked for a task of the app, which keeps the app.
+        assert found is not None
+        return _itself(found)
+
+    source = Source(lambda: dict(configured(itself())), lambda: broker_url(itself()))
+    return Resonate.lazily(source, **settings)
 
 
 def _itself(app: Celery) -> Celery:

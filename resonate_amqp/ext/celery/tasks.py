@@ -26,7 +26,9 @@ def _own_class(namespace: Mapping[str, Any]) -> type | None:
     app, making = namespace.get("app"), namespace.get("_app")
     if isinstance(app, Celery):
         own = app.Task
-    elif isinstance(making, Celery) and any(isinstance(one, DjangoFixup) for one in making._fixups):
+    elif isinstance(making, Celery) and any(
+        isinstance(one, DjangoFixup) for one in making._fixups or ()
+    ):
         own = symbol_by_name(DJANGO)
     return own
 

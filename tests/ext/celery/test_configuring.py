@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import threading
 import types
+import weakref
 from typing import Any
 
 import pytest
@@ -180,6 +182,31 @@ def test_a_task_that_names_no_resonate_has_its_app_s() -> None:
     assert made is not None
     assert made.source(charge) is of_app(app)
     assert of_app(app).settings.group == "of-app"
+
+
+def test_an_app_s_own_resonate_does_not_keep_the_app() -> None:
+    app = app_with("amqp://me:1@host")
+    assert of_app(app).broker_url() == "amqp://me:1@host:5672/%2F"
+    gone = weakref.ref(app)
+    del app
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize(
+    ("settings", "options"),
+    [
+        ({"BROKER_URL": "amqp://me:1@old//"}, {}),
+        ({"CELERY_BROKER_URL": "amqp://me:1@old//"}, {"namespace": "CELERY"}),
+        ({"broker_host": "old", "broker_user": "me", "broker_password": "1"}, {}),
+    ],
+)
+def test_a_broker_is_found_in_whatever_form_the_settings_have(
+    settings: dict[str, str], options: dict[str, str]
+) -> None:
+    app = Celery("old", set_as_current=False)
+    app.config_from_object(types.SimpleNamespace(**settings), **options)
+    assert from_celery(app).broker_url() == "amqp://me:1@old:5672/%2F"
 
 
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")

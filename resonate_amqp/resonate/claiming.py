@@ -9,19 +9,18 @@ from typing import Any, Self
 
 from resonate_amqp.core.model import origin_of
 from resonate_amqp.resonate.call import CallOptions, Calls
+from resonate_amqp.resonate.configured import Configured
 from resonate_amqp.resonate.kombu_urls import url_of
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.claims import DIGEST, Claim, Claimed, Settled
 from resonate_amqp.runtime.commands import Seconds
 from resonate_amqp.runtime.registry import Registry
-from resonate_amqp.settings import Settings
 from resonate_amqp.wire.address import check_id
 
 
-class Claiming:
+class Claiming(Configured):
     """What class Resonate offers to the integrations of Kombu and Celery."""
 
-    settings: Settings
     _registry: Registry
     _stopped: threading.Event
 

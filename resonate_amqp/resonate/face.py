@@ -14,13 +14,13 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar, overload
 from weakref import WeakSet
 
-from resonate_amqp import settings as settings_of
 from resonate_amqp.core.model import Promise, Task, origin_of
 from resonate_amqp.core.requests import OriginGet, PromiseCreate
 from resonate_amqp.errors import ResonateError, UsageError
 from resonate_amqp.ports import Telemetry
 from resonate_amqp.resonate.call import CallOptions, Calls, Func
 from resonate_amqp.resonate.claiming import Claiming
+from resonate_amqp.resonate.configured import Reading
 from resonate_amqp.resonate.embedded import Embedded, open_broker
 from resonate_amqp.resonate.failpoints import Mishap, armed
 from resonate_amqp.resonate.functions import Function
@@ -37,7 +37,7 @@ from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.runtime.retry import RetryPolicy
 from resonate_amqp.telemetry.guarded import GuardedTelemetry
 from resonate_amqp.telemetry.logs import LogTelemetry
-from resonate_amqp.wire.address import check_id, check_name
+from resonate_amqp.wire.address import check_id
 
 log = logging.getLogger(__name__)
 
@@ -69,10 +69,7 @@ class Resonate(Transactions, Scheduling, Claiming):
             raise UsageError("give either url= or system=, not both")
         given = settings | {"url": "" if system is not None else url, "group": group, "pid": pid}
         super().__init__()
-        self.settings = settings_of.read(given)
-        check_name("group", self.settings.group)
-        if self.settings.pid:
-            check_name("pid", self.settings.pid)
+        self._reading = Reading(given)
         self._system = system
         self._own_system: Embedded | None = None
         self._telemetry = telemetry or LogTelemetry()
@@ -86,7 +83,7 @@ class Resonate(Transactions, Scheduling, Claiming):
         self._options = CallOptions()
         self._forked = False
         _instances.add(self)
-        self.promises = Promises(self._joined, self._soon_joined, self.settings.timeout)
+        self.promises = Promises(self._joined, self._soon_joined, lambda: self.settings.timeout)
         self.tasks = Tasks(self._joined)
 
     @property
@@ -309,7 +306,7 @@ class Resonate(Transactions, Scheduling, Claiming):
         if self._forked or not settings.pid:
             settings = dataclasses.replace(settings, pid=SystemRandom().token())
         system = self._system
-        if system is None and not settings.url:
+        if system is None and not self.broker_url():
             log.info(
                 "no url: broker and ledger are embedded in this process, and calls of other "
                 "processes do not reach it"

@@ -13,6 +13,9 @@ from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
 from resonate_amqp.errors import UsageError
 
+SCHEMES = ("amqp", "amqps", "pyamqp", "librabbitmq")
+"""The transports of Kombu that lead to RabbitMQ."""
+
 _TLS = ("ca_certs", "certfile", "keyfile", "server_hostname", "ciphers")
 _SOCKET = ("TCP_USER_TIMEOUT", "TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT")
 
@@ -25,20 +28,25 @@ def url_of(connection: Any) -> str:
     """
     if (method := getattr(connection, "login_method", None)) not in (None, "PLAIN", "AMQPLAIN"):
         raise UsageError(f"login method {method!r} cannot be taken over; give Resonate a url=")
+    tcp = _tcp_options(getattr(connection, "transport_options", None) or {})
+    found = [_one(url, connection.ssl, tcp) for url in urls_of(connection)]
+    return ";".join(dict.fromkeys(found))
+
+
+def urls_of(connection: Any) -> list[str]:
+    """The urls of a Kombu connection as they are, with passwords; the first is the one in use."""
     first = connection.as_uri(include_password=True)
     urls = [first]
     for other in getattr(connection, "alt", None) or []:
         parts = urlsplit(first)
         beside = parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{other}")
         urls.append(other if "://" in other else urlunsplit(beside))
-    tcp = _tcp_options(getattr(connection, "transport_options", None) or {})
-    found = [_one(url, connection.ssl, tcp) for url in urls]
-    return ";".join(dict.fromkeys(found))
+    return urls
 
 
 def _one(url: str, secured: Any, tcp: Mapping[str, int]) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("amqp", "amqps", "pyamqp"):
+    if parts.scheme not in SCHEMES:
         raise UsageError(
             f"a connection over {parts.scheme}:// leads to no RabbitMQ; give Resonate the url= of "
             "one"

@@ -29,7 +29,7 @@ class Promises:
         self,
         node: Callable[[], Node],
         soon_node: Callable[[], Awaitable[Node]],
-        timeout_s: float,
+        timeout_s: Callable[[], float],
     ) -> None:
         self._node = node
         self._soon_node = soon_node
@@ -70,7 +70,7 @@ class Promises:
     ) -> Promise:
         """Create a promise that somebody settles from outside; an existing one is answered."""
         check_root_id(promise_id)
-        seconds = self._timeout_s if timeout is None else seconds_of(timeout)
+        seconds = self._timeout_s() if timeout is None else seconds_of(timeout)
         node = self._node()
         own = {ORIGIN: promise_id, PARENT: promise_id, EXTERNAL: "true"}
         return self._one(

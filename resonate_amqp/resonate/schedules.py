@@ -20,6 +20,7 @@ from resonate_amqp.core.timetable import (
 )
 from resonate_amqp.errors import Conflict, ResonateError, UsageError
 from resonate_amqp.resonate.call import Calls, Func
+from resonate_amqp.resonate.configured import Configured
 from resonate_amqp.resonate.functions import Function
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.handle import Handle
@@ -123,7 +124,7 @@ class Declared:
                 _tell(node, create)
 
 
-class Scheduling:
+class Scheduling(Configured):
     """What class Resonate offers to those who have calls made by the clock."""
 
     register: Callable[..., Any]
@@ -168,6 +169,8 @@ class Scheduling:
             added: Function[P, R] = self.register(
                 func, name=name, version=version, retry_policy=retry_policy
             )
+            # A schedule without the group that it is meant for would call another one.
+            self.broker_url()
             calls = self._calls.of_version(version)
             self._declared.add(calls.schedule(id or added.name, cron, added.name, (), {}))
             return added

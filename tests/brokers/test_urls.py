@@ -41,6 +41,7 @@ def test_options_of_a_url_reach_the_connection() -> None:
         ("amqp://mq.example", "/"),
         ("amqp://mq.example/", "/"),
         ("amqp://mq.example/%2f", "/"),
+        ("amqp://mq.example//", "/"),
         ("amqp://mq.example/a%2Fb", "a/b"),
         ("amqp://mq.example/shop", "shop"),
     ],

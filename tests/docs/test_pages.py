@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import re
 import shlex
 from pathlib import Path
 
@@ -26,6 +28,11 @@ ELSEWHERE = {
     "pip",
     "python",
 }
+
+DJANGO_S = "manage.py"
+"""A program that Django writes into each project."""
+_ASSIGNMENT = re.compile(r"[A-Z_]+=")
+"""A variable of the environment, in front of a command."""
 
 pages = pytest.mark.parametrize("page", PAGES, ids=name)
 
@@ -81,7 +88,8 @@ def test_a_command_that_does_not_exist_is_found() -> None:
 
 
 def _problem(line: str) -> str:
-    words = shlex.split(line, comments=True)
+    given = shlex.split(line, comments=True)
+    words = list(itertools.dropwhile(_ASSIGNMENT.match, given))
     if not words:
         return ""
     if words[0] == "resonate-amqp":
@@ -91,7 +99,7 @@ def _problem(line: str) -> str:
         missing = [word for word in words[1:] if f"\n{word}:" not in targets]
         return f"no make target {missing[0]!r}" if missing else ""
     if words[0] == "python" and len(words) > 1 and words[1].endswith(".py"):
-        return "" if (ROOT / words[1]).exists() else f"no file {words[1]}"
+        return "" if words[1] == DJANGO_S or (ROOT / words[1]).exists() else f"no file {words[1]}"
     return "" if words[0] in ELSEWHERE else f"{words[0]!r} is not known here"
 
 

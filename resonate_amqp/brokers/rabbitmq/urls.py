@@ -26,8 +26,8 @@ def parameters(urls: str, *, heartbeat_s: int, name: str) -> list[pika.connectio
         url = url.removeprefix("py")
         try:
             made = pika.URLParameters(url)
-            if not urlsplit(url).path:
-                made.virtual_host = "/"
+            # Kombu's way to write the default one, amqp://HOST//, is an empty name to pika.
+            made.virtual_host = vhost_of(url)
         except (ValueError, TypeError, AMQPError) as error:
             raise UsageError(f"broker url {shown(url)!r} cannot be read: {error}") from error
         made.heartbeat = heartbeat_s

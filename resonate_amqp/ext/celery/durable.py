@@ -11,6 +11,7 @@ from celery.app.task import Context as Request
 
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ext.celery import eager, messages
+from resonate_amqp.ext.celery.configuring import of_app
 from resonate_amqp.ext.celery.execution import Call, execute
 from resonate_amqp.ext.celery.made import MARK, Made, Named, Source
 from resonate_amqp.ext.celery.shapes import Shape
@@ -20,7 +21,7 @@ from resonate_amqp.runtime.context import Context
 
 
 def durable(
-    resonate: Resonate,
+    resonate: Resonate | None = None,
     *,
     id: Named | None = None,  # noqa: A002
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -30,11 +31,12 @@ def durable(
     named `ctx` or annotated `Context`, is given the context and may `yield ctx.rfc(…)`; callers
     know nothing of that parameter. Any other function runs once per promise, and its recorded
     outcome is what every other message of that promise comes to. The promise's id is the task's,
-    unless `id` makes one of the arguments.
+    unless `id` makes one of the arguments. Without a `resonate`, one is made of the configuration
+    of the task's app.
     """
-    if not isinstance(resonate, Resonate):
-        raise UsageError("write @durable(resonate), with the Resonate the task belongs to")
-    return lambda func: made_durable(func, lambda _task: resonate, id)
+    if resonate is not None and not isinstance(resonate, Resonate):
+        raise UsageError("write @durable(resonate), or @durable() for the Resonate of its app")
+    return lambda func: made_durable(func, lambda task: resonate or of_app(task.app), id)
 
 
 def made_durable(

@@ -61,7 +61,7 @@ def _embedded(app: Celery, resonate: Resonate) -> Resonate:
         of_app = _systems.setdefault(app, WeakKeyDictionary())
         found = of_app.get(resonate)
         if found is None:
-            found = of_app[resonate] = _twin(resonate) if resonate.settings.url else resonate
+            found = of_app[resonate] = resonate if resonate.embedded else _twin(resonate)
             if found.registry.find(NESTED) is None:
                 found.registry.register(_Nested(app).run, name=NESTED)
         return found

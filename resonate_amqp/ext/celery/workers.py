@@ -15,12 +15,19 @@ from celery.app.task import Context as Request
 from celery.exceptions import TaskRevokedError
 
 from resonate_amqp.errors import ResonateError
+from resonate_amqp.ext.brokers import check_same_broker, place_of_connection
 from resonate_amqp.ext.celery import reports
+from resonate_amqp.ext.celery.configuring import check_rabbitmq
 from resonate_amqp.ext.celery.made import Made, durable_tasks, made_of
 from resonate_amqp.ext.celery.requests import late, reporting
+from resonate_amqp.resonate import Resonate
 
 log = logging.getLogger(__name__)
 
+REMEDY = (
+    "Name one broker and virtual host for both: without RESONATE_AMQP_URL, resonate_url and url=, "
+    "from_celery(app) takes the app's"
+)
 GREEN = ("gevent", "eventlet")
 
 _preparations: list[Callable[[Celery], None]] = []
@@ -55,8 +62,9 @@ def _on_init(sender: Any, **_: Any) -> None:
     # At the level workers run with, it tells of each step of each connection.
     if not (pika := logging.getLogger("pika")).level:
         pika.setLevel(logging.CRITICAL)
+    compared: set[Resonate] = set()
     for task, made in tasks:
-        _check_url(task, made)
+        _check_broker(app, task, made, compared)
         # The message is the task's until its outcome is recorded.
         task.Request = (late if made.asked_only else reporting)(task, made, inline=inline)
         task.acks_late = True
@@ -77,16 +85,28 @@ def _checked_pool(worker: Any) -> str:
     return kind
 
 
-def _check_url(task: Task, made: Made) -> None:
+def _check_broker(app: Celery, task: Task, made: Made, compared: set[Resonate]) -> None:
+    """End the worker if a task's Resonate is not on the broker that the worker takes tasks from.
+
+    `compared` are those that are.
+    """
+    who = f"task {task.name!r} is {'installed' if made.asked_only else 'durable'}"
     try:
+        # The settings are read here, before the pool's processes are made.
         resonate = made.source(task)
+        url = resonate.broker_url()
+        connection = app.connection_for_read()
+        check_rabbitmq(connection, url)
+        if not url:
+            raise SystemExit(
+                f"{who}, and its Resonate is embedded in this process; write @durable() or "
+                "from_celery(app), which take the app's broker, or Resonate(url='amqp://…')"
+            )
+        if resonate not in compared:
+            check_same_broker(place_of_connection(connection), url, REMEDY)
     except ResonateError as error:
-        raise SystemExit(f"task {task.name!r} is durable: {error}") from error
-    if not resonate.settings.url:
-        raise SystemExit(
-            f"task {task.name!r} is durable, and its Resonate has no broker; write "
-            "Resonate(url='amqp://…'), or from_celery(app) with a broker_url of RabbitMQ"
-        )
+        raise SystemExit(f"{who}: {error}") from error
+    compared.add(resonate)
 
 
 def _on_revoked(sender: Task, request: Request, terminated: bool, expired: bool, **_: Any) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,7 +14,7 @@ from celery import Celery, signals
 from celery.utils.imports import symbol_by_name
 
 from resonate_amqp import Resonate
-from resonate_amqp.ext.celery import durable, install
+from resonate_amqp.ext.celery import durable, from_celery, install
 
 
 def shop(url: str = "amqp://nobody.invalid") -> tuple[Celery, Any, Any]:
@@ -35,6 +37,9 @@ class Worker:
 
     app: Celery
     pool_cls: str
+
+
+def elsewhere() -> None: ...
 
 
 def starting(app: Celery, pool: str = "prefork") -> None:
@@ -70,8 +75,63 @@ def test_a_pool_of_green_threads_ends_the_worker(pool: str) -> None:
 
 def test_a_worker_without_a_broker_for_the_ledger_ends() -> None:
     app, *_ = shop(url="")
-    with pytest.raises(SystemExit, match="has no broker"):
+    with pytest.raises(SystemExit, match="its Resonate is embedded in this process"):
         starting(app)
+
+
+def test_a_worker_of_a_broker_that_is_no_rabbitmq_ends_and_says_what_to_set() -> None:
+    app, *_ = shop()
+    app.conf.broker_url = "redis://:secret@cache.invalid:6379/0"
+    with pytest.raises(SystemExit, match=r"task 'tests.*charge' is durable: .* no RabbitMQ") as end:
+        starting(app)
+    said = str(end.value)
+    assert "redis://:**@cache.invalid:6379/0" in said
+    assert "its Resonate is on amqp://nobody.invalid" in said
+    assert "set its broker_url to the RabbitMQ of the ledger" in said
+
+
+@pytest.mark.parametrize("by", ["durable", "install"])
+def test_a_worker_on_another_virtual_host_than_its_resonate_ends(by: str) -> None:
+    app = Celery("two", broker="amqp://me:secret@mq.invalid/shop", set_as_current=False)
+    app.conf.resonate_url = "amqp://me:secret@mq.invalid/other"
+
+    @app.task(shared=False)
+    def plain() -> None: ...
+
+    if by == "durable":
+        app.task(shared=False)(durable()(elsewhere))
+    else:
+        install(app)
+    with pytest.raises(SystemExit, match=r"another virtual host.*RESONATE_AMQP_URL") as end:
+        starting(app)
+    assert f"is {'durable' if by == 'durable' else 'installed'}: its messages" in str(end.value)
+    assert "amqp://me:***@mq.invalid:5672/shop" in str(end.value)
+    assert "amqp://me:***@mq.invalid/other" in str(end.value)
+
+
+def test_the_broker_that_a_worker_reads_from_is_the_one_that_counts() -> None:
+    app = Celery("reads", broker="amqp://mq.invalid/shop", set_as_current=False)
+    app.task(shared=False)(durable()(elsewhere))
+    app.conf.broker_read_url = "amqp://mq.invalid/other"
+    with pytest.raises(SystemExit, match="another virtual host"):
+        starting(app)
+
+
+def test_a_worker_of_an_app_without_a_broker_ends() -> None:
+    app = Celery("bare", set_as_current=False)
+    app.task(shared=False)(durable()(elsewhere))
+    with pytest.raises(SystemExit, match="the Celery app 'bare' names no broker"):
+        starting(app)
+
+
+def test_a_worker_reads_the_settings_at_its_start() -> None:
+    app = Celery("late", set_as_current=False)
+    resonate = from_celery(app)
+    app.task(shared=False)(durable(resonate)(elsewhere))
+    app.config_from_object({"broker_url": "amqp://mq.invalid/shop", "resonate_group": "late"})
+    starting(app)
+    app.conf.resonate_group = "later"
+    assert resonate.settings.group == "late"
 
 
 def test_an_app_without_durable_tasks_is_left_alone() -> None:
@@ -79,26 +139,68 @@ def test_an_app_without_durable_tasks_is_left_alone() -> None:
     starting(app, "gevent")
 
 
-def test_a_real_worker_names_the_pool_it_cannot_use(tmp_path: Any) -> None:
-    (tmp_path / "green.py").write_text(
-        "from celery import Celery\n"
-        "from resonate_amqp.ext.celery import durable, from_celery\n"
-        "app = Celery('green', broker='amqp://nobody.invalid//')\n"
-        "app.conf.worker_pool = 'gevent'\n"
-        "@app.task\n"
-        "@durable(from_celery(app))\n"
-        "def charge(): ...\n"
-    )
+SHOP = """\
+import os
+from celery import Celery
+from resonate_amqp.ext.celery import durable, from_celery
+app = Celery('ending', broker=os.environ['BROKER'])
+app.conf.worker_pool = os.environ['POOL']
+resonate = from_celery(app)
+@app.task
+@durable(resonate)
+def charge(): ...
+"""
+
+
+@pytest.mark.parametrize(
+    ("environment", "pool", "said"),
+    [
+        (
+            {"BROKER": "amqp://mq.invalid//"},
+            "gevent",
+            ["durable tasks do not run in the gevent pool"],
+        ),
+        (
+            {"BROKER": "redis://:secret@cache.invalid:6379/0"},
+            "prefork",
+            ["task 'ending.charge' is durable", "redis://:**@cache.invalid", "is no RabbitMQ"],
+        ),
+        (
+            {
+                "BROKER": "redis://:secret@cache.invalid:6379/0",
+                "RESONATE_AMQP_URL": "amqp://me:secret@mq.invalid/shop",
+            },
+            "solo",
+            ["redis://:**@cache.invalid", "amqp://me:***@mq.invalid/shop", "is no RabbitMQ"],
+        ),
+        (
+            {
+                "BROKER": "amqp://me:secret@mq.invalid//",
+                "RESONATE_AMQP_URL": "amqp://me:secret@mq.invalid/shop",
+            },
+            "threads",
+            ["//me:***@mq.invalid:5672//", "//me:***@mq.invalid/shop", "another virtual host"],
+        ),
+    ],
+)
+def test_a_real_worker_ends_and_says_why(
+    tmp_path: Path, environment: dict[str, str], pool: str, said: list[str]
+) -> None:
+    (tmp_path / "ending.py").write_text(SHOP, encoding="utf-8")
     done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "green", "worker"],
+        [sys.executable, "-m", "celery", "-A", "ending", "worker"],
         cwd=tmp_path,
+        env=os.environ | environment | {"POOL": pool},
         capture_output=True,
         text=True,
         check=False,
         timeout=60,
     )
     assert done.returncode == 1
-    assert "durable tasks do not run in the gevent pool" in done.stderr
+    for words in said:
+        assert words in done.stderr
+    assert "secret" not in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_the_package_is_imported_without_celery_and_the_retrofit_has_no_side_effects() -> None:

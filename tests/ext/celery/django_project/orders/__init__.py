@@ -1,0 +1,3 @@
+"""The project's only app."""
+
+from __future__ import annotations

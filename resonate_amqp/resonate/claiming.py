@@ -13,6 +13,7 @@ from resonate_amqp.resonate.kombu_urls import url_of
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.claims import Claim, Claimed, Settled
 from resonate_amqp.runtime.commands import Seconds
+from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.settings import Settings
 from resonate_amqp.wire.address import check_id
@@ -59,15 +60,17 @@ class Claiming:
         timeout: Seconds | None = None,
         tags: Mapping[str, str] | None = None,
         message: Mapping[str, Any] | None = None,
+        steps: LocalSteps = AS_EVER,
     ) -> None:
         """Create a promise, if need be, and run its function in this process.
 
         The function has to be registered here; `target` is where the task is offered when it does
         not end here, the own group if not given. With `message` a target of a foreign queue gets
-        that one again. `told` is called on the node's thread, and must neither block nor raise:
-        first with Begun, Settled, Elsewhere or Failed, after Begun with Settled or Left; with
-        Failed as well when this instance is stopped. Until then a ledger that does not answer is
-        asked again. Raises UsageError for a call that cannot be.
+        that one again; `steps` say how its local functions run. `told` is called on the node's
+        thread, and must neither block nor raise: first with Begun, Settled, Elsewhere or Failed,
+        after Begun with Settled or Left; with Failed as well when this instance is stopped. Until
+        then a ledger that does not answer is asked again. Raises UsageError for a call that cannot
+        be.
         """
         node = self._joined()
         options = CallOptions(target=target, timeout=timeout, tags=tags or {})
@@ -77,7 +80,7 @@ class Claiming:
         if promise_id != root:
             # What a durable function calls in a foreign queue has its promise already.
             create = replace(create, id=check_id(promise_id))
-        node.claim(Claim(create, told, redelivered, patient))
+        node.claim(Claim(create, told, redelivered, patient, steps))
 
     def watch(self, promise_id: str, told: Callable[[Settled], None]) -> None:
         """Tell, on the node's thread, once a promise is settled."""

@@ -13,12 +13,15 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future, InvalidStateError
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from resonate_amqp.runtime.claims import Claimed
 from resonate_amqp.runtime.coroutines import Aside
+from resonate_amqp.runtime.outcomes import Postponed
 
 Work = Callable[[], Any]
+Outcome = tuple[Any, BaseException | None]
 Answer = Callable[[Any, BaseException | None], None]
 
 
@@ -75,8 +78,8 @@ class Lent:
     """A mailbox between the lending thread and those who ask it for something.
 
     `next` and `close` belong to the lending thread; `call` to a thread that may block, `acall` to
-    the executor's loop, `tell` to any thread. None of these three blocks the caller longer than
-    it says, and after `close` each `call` and `acall` ends with Withdrawn at once.
+    the executor's loop, `tell` and `submit` to any thread. None of these four blocks the caller
+    longer than it says, and after `close` each but `tell` ends with Withdrawn at once.
     """
 
     def __init__(self) -> None:
@@ -115,6 +118,10 @@ class Lent:
         self._put(Job(work, answer, future.cancelled))
         return future
 
+    def submit(self, work: Work, answer: Answer) -> None:
+        """Have the lending thread do something, and call `answer` there, or where it is closed."""
+        self._put(Job(work, answer, lambda: False))
+
     def next(self, timeout: float | None = None) -> Job | Claimed | None:
         """What comes next for the lending thread; None when nothing did within `timeout`."""
         try:
@@ -147,6 +154,33 @@ class Lent:
                 return
         if isinstance(what, Job):
             what.withdraw()
+
+
+class LentExecutor:
+    """Satisfies the port `Executor`: plain functions run in the lending thread, one after another.
+
+    `attempt` runs one there and answers its value or its error. A function that the thread did
+    not run to its end has no outcome: its task is released.
+    """
+
+    def __init__(self, lent: Lent, attempt: Callable[[Work], Outcome]) -> None:
+        self._lent = lent
+        self._attempt = attempt
+
+    def submit(self, work: Work, done: Answer, *, is_async: bool) -> None:
+        """Run `work`, which is no coroutine function; `done` is called in the lending thread."""
+        assert not is_async
+
+        def answer(outcome: Outcome | None, error: BaseException | None) -> None:
+            if outcome is not None:
+                done(*outcome)
+            else:
+                done(None, Postponed(0.0) if isinstance(error, Withdrawn) else error)
+
+        self._lent.submit(partial(self._attempt, work), answer)
+
+    def close(self) -> None:
+        """The thread is closed by whoever lent it."""
 
 
 def _settle(

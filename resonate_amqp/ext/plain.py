@@ -15,6 +15,7 @@ from typing import Any
 from kombu.utils.json import JSONEncoder, object_hook
 
 from resonate_amqp.errors import Encoding
+from resonate_amqp.wire.typed import Shape
 
 MAX_DEPTH = 180
 """Less than the codec's, since what is flattened stands inside of something."""
@@ -41,6 +42,74 @@ def rebuild(plain: Any, path: str = "value") -> Any:
             return plain
 
 
+class Carried(Shape):
+    """What Kombu's JSON carries, and beside that what an annotation rebuilds, if there is one."""
+
+    always = True
+
+    def __init__(self, annotated: Shape | None) -> None:
+        self.name = "Any" if annotated is None else annotated.name
+        self.refusal = ""
+        self._annotated = annotated
+
+    def flatten(self, value: Any, path: str) -> Any:
+        """The value as plain JSON; raises Encoding for what neither carries."""
+        try:
+            tree = flatten(value, path)
+        except Encoding as refused:
+            if self._annotated is None:
+                raise
+            return self._by_annotation(value, path, refused)
+        if self._annotated is None or not _is_marked(tree):
+            return tree
+        try:
+            other = self._annotated.flatten(value, path)
+        except Encoding:
+            return tree
+        return tree if _is_marked(other) else other
+
+    def rebuild(self, value: Any, path: str) -> Any:
+        """What `flatten` was given, or what the annotation makes of plain JSON."""
+        if self._annotated is None or _is_marked(value):
+            return rebuild(value, path)
+        return self._annotated.rebuild(value, path)
+
+    def _by_annotation(self, value: Any, path: str, refused: Encoding) -> Any:
+        assert self._annotated is not None
+        try:
+            return self._annotated.flatten(value, path)
+        except Encoding as misfit:
+            raise (refused if len(refused.path) >= len(misfit.path) else misfit) from None
+
+
+def carried(shape: Shape | None) -> Shape:
+    """The shape of a value that Kombu's JSON may carry, whatever its annotation says."""
+    return shape if isinstance(shape, Carried) else Carried(shape)
+
+
+def _is_marked(plain: Any) -> bool:
+    """Whether one of the markers is inside."""
+    match plain:
+        case list():
+            return any(map(_is_marked, plain))
+        case dict():
+            return plain.keys() == _MARKER or any(map(_is_marked, plain.values()))
+    return False
+
+
+def _remedy(value: Any) -> str:
+    kind = type(value).__name__
+    if isinstance(value, set | frozenset):
+        return (
+            "hand over a list, such as sorted(…), or teach it once in every process: "
+            f"kombu.utils.json.register_type({kind}, {kind!r}, sorted, {kind})"
+        )
+    return (
+        "hand over plain values, such as its id or a dict of its fields, or teach it once in every "
+        f"process: kombu.utils.json.register_type({kind}, {kind!r}, to_plain, from_plain)"
+    )
+
+
 def _flat(value: Any, path: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise Encoding(path, f"it is nested more than {MAX_DEPTH} levels deep")
@@ -60,8 +129,7 @@ def _flat(value: Any, path: str, depth: int) -> Any:
     except Exception as error:  # a type's own `__json__` may do anything
         raise Encoding(
             path,
-            f"{type(value).__name__} is not a type that Kombu's JSON carries ({error}); hand over "
-            "plain values, or teach it by kombu.utils.json.register_type",
+            f"{type(value).__name__} is not a type that Kombu's JSON carries; {_remedy(value)}",
         ) from error
     return _flat_reduced(reduced, path, depth + 1)
 

@@ -14,6 +14,7 @@ from resonate_amqp.resonate.kombu_urls import url_of
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.claims import DIGEST, Claim, Claimed, Settled
 from resonate_amqp.runtime.commands import Seconds
+from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.wire.address import check_id
 
@@ -60,13 +61,15 @@ class Claiming(Configured):
         message: Mapping[str, Any] | None = None,
         digest: str = "",
         noted: Mapping[str, str] | None = None,
+        steps: LocalSteps = AS_EVER,
     ) -> None:
         """Create a promise, if need be, and run its function in this process.
 
         The function has to be registered here; `target` is where the task is offered when it does
         not end here, the own group if not given. With `message` a target of a foreign queue gets
-        that one again. A promise that was made with another `digest` is a Conflict. `noted` stands
-        in the headers of the promise's param, for those who look.
+        that one again; `steps` say how its local functions run. A promise that was made with
+        another `digest` is a Conflict. `noted` stands in the headers of the promise's param, for
+        those who look.
 
         `told` is called on the node's thread, and must neither block nor raise: first with Begun,
         Settled, Elsewhere or Failed, after Begun with Settled or Left; with Failed as well when
@@ -85,7 +88,7 @@ class Claiming(Configured):
         if promise_id != root:
             # What a durable function calls in a foreign queue has its promise already.
             create = replace(create, id=check_id(promise_id))
-        node.claim(Claim(create, told, redelivered, patient))
+        node.claim(Claim(create, told, redelivered, patient, steps))
 
     def watch(self, promise_id: str, told: Callable[[Settled], None]) -> None:
         """Tell, on the node's thread, once a promise is settled."""

@@ -45,6 +45,12 @@ def types_of(func: Callable[..., Any], signature: inspect.Signature | None) -> T
     return types if any(shape is not None for shape in said) else UNTYPED
 
 
+def resolved(func: Callable[..., Any], annotation: Any) -> Any:
+    """The type that an annotation of a function means; itself where that cannot be found out."""
+    made = _resolved(annotation, _names(func), annotation)
+    return Any if made is Parameter.empty else made
+
+
 def _result(func: Callable[..., Any], annotation: Any) -> Shape | None:
     """The shape of what a body returns; for a generator function, of what its generator does."""
     if inspect.isgeneratorfunction(func):
@@ -71,15 +77,15 @@ def _of(parameter: Parameter, names: _Names) -> Any:
         return Any
 
 
-def _resolved(annotation: Any, names: _Names) -> Any:
-    """The type an annotation means; Any for one that is missing or cannot be resolved."""
+def _resolved(annotation: Any, names: _Names, unknown: Any = Any) -> Any:
+    """The type an annotation means; Any for one that is missing, `unknown` for one that fails."""
     if annotation is Parameter.empty:
         return Any
     holder = SimpleNamespace(__annotations__={"it": annotation})
     try:
         return get_type_hints(holder, *names, include_extras=True)["it"]
     except Exception:  # a name that is not there, or whatever the expression does
-        return Any
+        return unknown
 
 
 def _names(func: Callable[..., Any]) -> _Names:

@@ -37,6 +37,7 @@ from resonate_amqp.runtime.commands import (
     Sleep,
     seconds_of,
 )
+from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.outcomes import outcome_of
 from resonate_amqp.runtime.registry import LATEST, Registered, Registry, unknown
 from resonate_amqp.wire.address import canonical, check_id
@@ -57,6 +58,7 @@ class Family:
     registry: Registry
     timeout_s: float
     """How long a child may take when nothing else is said."""
+    steps: LocalSteps = AS_EVER
     expected: dict[str, Shape | None] = field(default_factory=dict)
     """By child, the shape of a result that the child's record does not lead to."""
 
@@ -66,7 +68,7 @@ class Family:
             returns = self.expected[promise.id]
         else:
             returns = self.registry.returns(promise.param)
-        return outcome_of(promise, returns, self.registry.errors)
+        return outcome_of(promise, self.steps.carried(returns), self.registry.errors)
 
     def may_go_on(self, function: Registered) -> bool:
         """Whether only the record tells at which version a local call is to run.
@@ -93,6 +95,8 @@ def local_function(family: Family, command: Invoke, version: int = LATEST) -> Re
         found = replace(found, retry=command.retry_policy)
     if command.returns is not None:
         found = replace(found, types=replace(found.types, returns=shape_of(command.returns)))
+    if family.steps.carry is not None:
+        found = replace(found, types=family.steps.typed(found.types))
     return found
 
 

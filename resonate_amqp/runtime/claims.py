@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from resonate_amqp.core.model import Promise, Task, TaskState
 from resonate_amqp.core.requests import PromiseCreate, Response, TaskCreate, TaskRelease
 from resonate_amqp.errors import Conflict, LedgerError, ResonateError, UsageError
 from resonate_amqp.runtime.ending import Ending
+from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.wire.envelope import Reply
 
@@ -25,7 +26,12 @@ DIGEST = "digest"
 
 @dataclass(frozen=True, slots=True)
 class Begun:
-    """The task is ours, and its body is about to run in this process."""
+    """The task is ours, and its body is about to run in this process.
+
+    `version` counts how often the task was taken by somebody, this time included.
+    """
+
+    version: int = field(default=0, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +71,14 @@ class Claim:
 
     First comes Begun, Settled, Elsewhere or Failed; after Begun one of Settled and Left, or Failed
     when nothing is heard of the ledger any more. The body of an impatient claim is parked as soon
-    as it waits for what others settle, and takes no slot.
+    as it waits for what others settle, and takes no slot. `steps` tell of its local functions.
     """
 
     create: PromiseCreate
     told: Callable[[Claimed], None]
     redelivered: bool = False
     patient: bool = True
+    steps: LocalSteps = AS_EVER
 
 
 Adopt = Callable[[Promise, int, str, Response, Claim], None]
@@ -153,7 +160,7 @@ class Claims:
         elif not promise.pending:
             self._end(claim, Settled(promise))
         elif self._ours(response, task):
-            claim.told(Begun())
+            claim.told(Begun(task.version))
             self._adopt(promise, task.version, step.holder, response, claim)
         else:
             self._end(claim, Elsewhere(task))

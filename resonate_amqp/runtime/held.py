@@ -18,6 +18,7 @@ from resonate_amqp.core.requests import (
 )
 from resonate_amqp.ports import Delivery
 from resonate_amqp.runtime.claims import Claim
+from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.wire.fields import MAX_TEXT
 
 
@@ -47,6 +48,11 @@ class Held:
     def slot(self) -> bool:
         """Whether the body takes one of the process's slots."""
         return self.delivery is not None or (self.claim is not None and self.claim.patient)
+
+    @property
+    def steps(self) -> LocalSteps:
+        """How local functions are run and their values recorded."""
+        return AS_EVER if self.claim is None else self.claim.steps
 
     @property
     def id(self) -> str:

@@ -96,6 +96,12 @@ class Leaves:
 
         work.__qualname__ = f"{function.name} as {leaf.id}"
 
+        def plainly() -> Any:
+            # It may have waited for its thread until nobody heeds it any more.
+            return None if attempts.done is None else work()
+
+        plainly.__qualname__ = work.__qualname__
+
         def again(delay_ms: int) -> None:
             self._session.later(
                 delay_ms, lambda: self._attempt(leaf, promise, attempts, turned, number + 1)
@@ -124,7 +130,7 @@ class Leaves:
             attempts.strands = Strands(context, work, submit, told)
             attempts.strands.begin()
         else:
-            self._executor.submit(work, ended, is_async=False)
+            (leaf.executor or self._executor).submit(plainly, ended, is_async=False)
 
     def _ended(
         self,

@@ -320,7 +320,8 @@ class Replay:
         self._leaves.add(promise_id)
         self._returns[promise_id] = function.types.returns
         root = promise_id == self._root.id
-        self._records.wants.append(Leaf(promise_id, function, call, timeout_at, root))
+        executor = None if root else self._family.steps.executor
+        self._records.wants.append(Leaf(promise_id, function, call, timeout_at, root, executor))
 
     def _wake(self, promise_id: str, now: int) -> None:
         """A promise has its outcome: go on wherever it is waited for."""

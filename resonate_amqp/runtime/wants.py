@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from resonate_amqp.core.requests import PromiseCreate, PromiseSettle
+from resonate_amqp.ports import Executor
 from resonate_amqp.runtime.registry import Registered
 from resonate_amqp.wire.codec import Call
 
@@ -21,6 +22,8 @@ class Leaf:
     call: Call
     timeout_at: int
     root: bool
+    executor: Executor | None = None
+    """What runs it if it is plain; the process's own if there is none."""
 
 
 @dataclass(frozen=True, slots=True)

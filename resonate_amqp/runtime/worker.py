@@ -266,7 +266,8 @@ class Worker:
             self._reject(held, error)
             return None
         function = self._registry.find(call.func, call.version)
-        family = Family(promise.id, self._session.group, self._registry, self._settings.timeout)
+        group, timeout_s = self._session.group, self._settings.timeout
+        family = Family(promise.id, group, self._registry, timeout_s, held.steps)
         if function is None:
             self._release_unknown(held, call.func, call.version, deliveries)
             return None
@@ -351,8 +352,7 @@ class Worker:
     def _ended(self, body: Body, ending: Ending) -> None:
         """A body has left: its outcome is recorded or void, so its delivery can go."""
         self._early.ended(body)
-        started = self._started.pop(body.held.holder)
-        duration_ms = self._session.clock.monotonic() - started
+        duration_ms = self._session.clock.monotonic() - self._started.pop(body.held.holder)
         self._telemetry.finished(body.id, body.function, ending.value, duration_ms)
         if body.held.claim is not None:
             self.claims.left(body.held.claim, ending, body.settled)

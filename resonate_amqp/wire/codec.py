@@ -47,8 +47,8 @@ def encode(value: Any, path: str = "value", shape: Shape | None = None) -> Value
     With a shape, what is recorded can be rebuilt by it.
     """
     plain = _plain_of(value, path, shape)
-    if shape is not None and plain is value:
-        shape.rebuild(value, path)
+    if shape is not None and (plain is value or shape.always):
+        shape.rebuild(plain, path)
     return EMPTY if plain is None else Value({}, _packed(plain, path))
 
 
@@ -209,6 +209,10 @@ def _plain_of(value: Any, path: str, shape: Shape | None) -> Any:
 
     A value that is neither is refused for the reason that names the place more exactly.
     """
+    if shape is not None and shape.always:
+        tree = shape.flatten(value, path)
+        _check(tree, path, 0)
+        return tree
     try:
         _check(value, path, 0)
     except Encoding as no_json:

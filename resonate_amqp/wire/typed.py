@@ -27,8 +27,10 @@ class Shape:
     """What one annotation says of a value.
 
     `refusal` tells why the annotation cannot rebuild anything; values are then what JSON makes
-    of them. It is empty for an annotation that can.
+    of them. It is empty for an annotation that can. With `always`, plain values are flattened too.
     """
+
+    always = False
 
     def __init__(self, annotation: Any) -> None:
         self.name = _name(annotation)

@@ -6,12 +6,14 @@ import asyncio
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 
-from resonate_amqp.ext.lending import Job, Lent, Withdrawn
+from resonate_amqp.ext.lending import Job, Lent, LentExecutor, Withdrawn
 from resonate_amqp.runtime.claims import Begun
+from resonate_amqp.runtime.outcomes import Postponed
 
 
 @pytest.fixture
@@ -94,3 +96,23 @@ def test_what_nobody_waits_for_any_more_is_not_done(others: ThreadPoolExecutor) 
         others.submit(asyncio.run, impatient(lent)).result(10)
         job(lent).run()
     assert done == []
+
+
+def test_an_executor_runs_functions_there_and_one_that_is_left_has_no_outcome() -> None:
+    done: list[tuple[Any, BaseException | None]] = []
+
+    def tell(value: Any, error: BaseException | None) -> None:
+        done.append((value, error))
+
+    refused = KeyError("no")
+    outcomes: list[tuple[Any, BaseException | None]] = [(7, None), (None, refused)]
+    with Lent() as lent:
+        executor = LentExecutor(lent, lambda work: work())
+        for outcome in outcomes:
+            executor.submit(partial(tuple, outcome), tell, is_async=False)
+        executor.submit(lambda: done.append((8, None)), tell, is_async=False)
+        for _ in outcomes:
+            job(lent).run()
+    executor.submit(lambda: done.append((9, None)), tell, is_async=False)
+    assert done[:2] == outcomes
+    assert [type(error) for _, error in done[2:]] == [Postponed, Postponed]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import uuid
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from typing import Any
@@ -16,8 +18,9 @@ from hypothesis import strategies as st
 from kombu.utils import json as kombu_json
 
 from resonate_amqp.errors import Encoding
-from resonate_amqp.ext.plain import flatten, rebuild
+from resonate_amqp.ext.plain import carried, flatten, rebuild
 from resonate_amqp.wire.codec import decode, encode
+from resonate_amqp.wire.typed import shape_of
 
 SCALARS = (
     st.none()
@@ -114,3 +117,36 @@ def test_a_marker_that_nobody_knows_is_refused_by_its_place() -> None:
 def encodable(plain: Any) -> Any:
     """What is read back from the record."""
     return decode(encode(plain))
+
+
+@dataclass
+class Weight:
+    grams: Decimal
+
+
+@pytest.mark.parametrize(
+    ("annotation", "value", "back"),
+    [
+        (Any, {"day": date(2026, 1, 2)}, {"day": date(2026, 1, 2)}),
+        (dict, {"price": Decimal("1.10")}, {"price": Decimal("1.10")}),
+        (Decimal, Decimal("1.10"), Decimal("1.10")),
+        (Weight, Weight(Decimal(3)), Weight(Decimal(3))),
+        (tuple[int, bytes], (1, b"x"), (1, b"x")),
+        (set[int], {3, 1}, {1, 3}),
+        (dict, {"__type__": "date", "__value__": "2026-01-02"}, None),
+        (Any, {"__type__": "date", "__value__": "2026-01-02"}, None),
+        (int, 7, 7),
+    ],
+)
+def test_values_are_carried_by_kombus_types_and_by_annotations(
+    annotation: Any, value: Any, back: Any
+) -> None:
+    shape = carried(shape_of(annotation))
+    assert carried(shape) is shape
+    recorded = json.loads(json.dumps(shape.flatten(value, "value")))
+    assert shape.rebuild(recorded, "value") == (value if back is None else back)
+
+
+def test_what_neither_carries_is_refused_by_the_place_that_is_more_exact() -> None:
+    with pytest.raises(Encoding, match=r"result\.tags: set .*sorted"):
+        carried(shape_of(dict)).flatten({"tags": {1}}, "result")

@@ -16,6 +16,8 @@ from resonate_amqp.core.model import PromiseState
 from resonate_amqp.resonate.embedded import Embedded
 from resonate_amqp.runtime.claims import Begun, Claimed, Left, Settled
 from resonate_amqp.runtime.coroutines import Aside
+from resonate_amqp.runtime.executor import ThreadExecutor
+from resonate_amqp.runtime.locally import LocalSteps
 from resonate_amqp.runtime.outcomes import Postponed
 from resonate_amqp.wire.codec import decode_call
 
@@ -46,6 +48,32 @@ def test_a_claim_is_told_the_result_and_anybody_else_may_read_it(resonate: Reson
     assert isinstance(last, Settled)
     assert last.promise.state is PromiseState.RESOLVED
     assert resonate.get("order-1").result() == 42
+
+
+def test_a_claimant_may_run_plain_local_functions_itself(resonate: Resonate) -> None:
+    asked: list[str] = []
+
+    class Own(ThreadExecutor):
+        def submit(self, work: Any, done: Any, *, is_async: bool) -> None:
+            asked.append(work.__qualname__)
+            super().submit(work, done, is_async=is_async)
+
+    def double(_ctx: Context, number: int) -> int:
+        return 2 * number
+
+    async def halve(_ctx: Context, number: int) -> float:
+        return number / 2
+
+    @resonate.register
+    def both(ctx: Context, number: int) -> Generator[Any, Any, Any]:
+        doubled = yield ctx.lfc(double, number)
+        return (yield ctx.lfc(halve, doubled))
+
+    own = Own(1)
+    claimed(resonate, "both", 21, steps=LocalSteps(own))
+    own.close()
+    assert resonate.get("order-1").result() == 21
+    assert asked == ["double as order-1:1"]
 
 
 def test_steps_of_an_async_body_may_run_in_a_thread_of_its_choice_between_calls(

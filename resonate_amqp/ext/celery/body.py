@@ -6,22 +6,24 @@ the thread that Celery gave the task, where the current task and its request are
 
 from __future__ import annotations
 
+import contextvars
 import logging
 from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from celery import Task
+from celery.exceptions import SoftTimeLimitExceeded
 
 from resonate_amqp.errors import NotDurable
 from resonate_amqp.ext.celery.calls import adapt
 from resonate_amqp.ext.celery.outcomes import ends_the_process, recordable
-from resonate_amqp.ext.celery.shapes import Shape
-from resonate_amqp.ext.lending import Lent, Withdrawn
-from resonate_amqp.ext.plain import flatten, rebuild
+from resonate_amqp.ext.celery.shapes import Shape, name_of
+from resonate_amqp.ext.lending import Lent, LentExecutor, Withdrawn
+from resonate_amqp.ext.plain import carried
 from resonate_amqp.runtime.commands import Command, Gather, Invoke, Promised
 from resonate_amqp.runtime.context import Context
+from resonate_amqp.runtime.locally import LocalSteps
 from resonate_amqp.runtime.outcomes import Postponed
 
 log = logging.getLogger(__name__)
@@ -50,6 +52,8 @@ class Raised:
 
 
 Step = Yielded | Returned | Raised
+Begin = Callable[[Context], Any]
+"""Calls the function: what it returns, or the generator that it makes."""
 Judge = Callable[[Exception], float | None]
 """For how long an error postpones the task; None for one that is its outcome."""
 Prepare = Callable[[Context], None]
@@ -60,24 +64,38 @@ class Body:
     """One run of a task's function. `run` belongs to the runtime's loop, the rest to the thread."""
 
     def __init__(
-        self, shape: Shape, task: Task | None, lent: Lent, judge: Judge, prepare: Prepare
+        self,
+        shape: Shape,
+        begin: Begin,
+        begins: Callable[[int], None],
+        lent: Lent,
+        judge: Judge,
+        prepare: Prepare,
     ) -> None:
+        self.taken = 0
+        """How often the task was taken by somebody, this time included."""
         self.raised: BaseException | None = None
         """What the function raised, for Celery to see as it was."""
         self.interruption: Exception | None = None
         """What a signal raised while the function was waiting; it is raised in its next step."""
-        self._shape = shape
-        self._task = task
         self.lent = lent
+        self.steps = LocalSteps(LentExecutor(lent, self._attempted), carried)
+        """Local functions run in the thread that the task has, and carry what its results do."""
+        # What was set where the task began is there; what it sets, no other task sees.
+        self._variables = contextvars.copy_context()
+        self._name = name_of(shape.func)
+        self._result = carried(shape.returns)
+        self._begin_with = begin
+        self._begins = begins
         self._judge = judge
         self._prepare = prepare
         self._generator: Generator[Any, Any, Any] | None = None
         self._adapted: set[str] = set()
 
-    async def run(self, ctx: Context, args: list[Any], kwargs: dict[str, Any]) -> Any:
+    async def run(self, ctx: Context) -> Any:
         """What the function returns, plain; raises what it raised, or Postponed."""
         try:
-            return await self._run(ctx, args, kwargs)
+            return await self._run(ctx)
         except Withdrawn:
             raise Postponed(0.0) from None
 
@@ -86,16 +104,20 @@ class Body:
         if self._generator is None:
             return
         try:
-            self._generator.close()
+            self._variables.run(self._generator.close)
         except Exception:  # the user's `finally` may do anything
-            log.exception("%s failed while it was left", self._shape.func.__qualname__)
+            log.exception("%s failed while it was left", self._name)
 
-    async def _run(self, ctx: Context, args: list[Any], kwargs: dict[str, Any]) -> Any:
-        step = await self._stepped(ctx, partial(self._begin, ctx, args, kwargs))
+    async def aside(self, work: Callable[[], Any]) -> Any:
+        """What some work comes to that is done in the thread, between two steps."""
+        return await self.lent.acall(partial(self._variables.copy().run, work))
+
+    async def _run(self, ctx: Context) -> Any:
+        step = await self._stepped(ctx, partial(self._begin, ctx))
         while isinstance(step, Yielded):
             work: Callable[[], Step]
             try:
-                value = rebuild(await _durable(step.thing), "value")
+                value = await _durable(step.thing)
             except Exception as error:
                 work = partial(self._throw, error)
             else:
@@ -104,14 +126,28 @@ class Body:
         if isinstance(step, Returned):
             left = isinstance(step.value, Command)
             # The runtime says what is wrong with a command that was not yielded.
-            return step.value if left else flatten(step.value, "result")
+            return step.value if left else self._result.flatten(step.value, "result")
         if step.postponed_s is not None:
             raise Postponed(step.postponed_s)
         raise step.error
 
     async def _stepped(self, ctx: Context, work: Callable[[], Step]) -> Step:
-        step: Step = await self.lent.acall(partial(self._guarded, ctx, work))
+        guarded = partial(self._variables.run, self._guarded, ctx, work)
+        step: Step = await self.lent.acall(guarded)
         return step
+
+    def _attempted(self, work: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+        """What a local function comes to, in the thread."""
+        try:
+            return self._variables.copy().run(work), None
+        except SoftTimeLimitExceeded as error:
+            # The time limit is the task's, whatever the local function's retry policy.
+            self.interruption = error
+            return None, error
+        except BaseException as error:
+            if not isinstance(error, Exception) and ends_the_process(error):
+                raise
+            return None, error
 
     def _guarded(self, ctx: Context, work: Callable[[], Step]) -> Step:
         try:
@@ -141,9 +177,10 @@ class Body:
                 self._adapted.add(command.id)
                 adapt(command)
 
-    def _begin(self, ctx: Context, args: list[Any], kwargs: dict[str, Any]) -> Step:
-        made = self._shape.call(self._task, ctx, rebuild(args, "args"), rebuild(kwargs, "kwargs"))
-        if not self._shape.generator:
+    def _begin(self, ctx: Context) -> Step:
+        self._begins(self.taken)
+        made = self._begin_with(ctx)
+        if not isinstance(made, Generator):
             return Returned(made)
         self._generator = made
         return self._send(None)

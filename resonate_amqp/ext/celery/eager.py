@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from dataclasses import replace
 from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -36,18 +37,8 @@ _systems: WeakKeyDictionary[Celery, WeakKeyDictionary[Resonate, Resonate]] = Wea
 def perform(call: Call) -> Any:
     """Run a durable task in this thread until it has an outcome."""
     resonate = _embedded(call.task.app, call.resonate)
-    here = Call(
-        resonate,
-        call.task,
-        call.request,
-        call.shape,
-        call.promise_id,
-        call.bound,
-        call.args,
-        call.kwargs,
-    )
     return execute(
-        here,
+        replace(call, resonate=resonate),
         target=resonate.settings.group,
         message=None,
         patient=True,
@@ -120,7 +111,7 @@ class _Nested:
         work = partial(self._applied, name, args, kwargs, foreign_id(ctx.id))
         body = body_of(ctx, origin_of(ctx.id))
         # A detached call outlives the thread that began it.
-        return await (asyncio.to_thread(work) if body is None else body.lent.acall(work))
+        return await (asyncio.to_thread(work) if body is None else body.aside(work))
 
     def _applied(self, name: str, args: list[Any], kwargs: dict[str, Any], task_id: str) -> Any:
         _check_task(self._app, name)

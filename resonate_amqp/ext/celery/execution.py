@@ -9,23 +9,30 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, assert_never
 
 from celery import Task
 from celery.app.task import Context as Request
-from celery.exceptions import Reject
+from celery.exceptions import SoftTimeLimitExceeded
 
 from resonate_amqp.core.model import Promise, TaskState
 from resonate_amqp.errors import ResonateError, Stopped, UsageError
 from resonate_amqp.ext.celery import messages
 from resonate_amqp.ext.celery.body import Body, Prepare
-from resonate_amqp.ext.celery.outcomes import Halted, Suspended, UnderWay, is_outcome, value_of
+from resonate_amqp.ext.celery.outcomes import (
+    Halted,
+    PutBack,
+    Suspended,
+    UnderWay,
+    is_outcome,
+    value_of,
+)
 from resonate_amqp.ext.celery.retries import postponed_s
 from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.ext.lending import Job, Lent
-from resonate_amqp.ext.plain import flatten
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere, Failed, Left, Settled
 from resonate_amqp.runtime.context import Context
@@ -45,7 +52,12 @@ _lock = threading.Lock()
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What a message asks for: a promise's function, and the arguments it is run with."""
+    """What a message asks for: a promise's function, and the arguments it is run with.
+
+    `asked` are the message's own arguments, plain: they are recorded, whatever decorators made of
+    them for the function. `begins` is called before the function's first step, with how often the
+    promise's task was taken by somebody.
+    """
 
     resonate: Resonate
     task: Task
@@ -55,6 +67,8 @@ class Call:
     bound: bool
     args: tuple[Any, ...]
     kwargs: dict[str, Any]
+    asked: tuple[list[Any], dict[str, Any]]
+    begins: Callable[[int], None]
 
 
 def body_of(ctx: Context, promise_id: str) -> Body | None:
@@ -63,13 +77,13 @@ def body_of(ctx: Context, promise_id: str) -> Body | None:
     return bodies.get(promise_id)
 
 
-async def entry(ctx: Context, *args: Any, **kwargs: Any) -> Any:
+async def entry(ctx: Context, /, *_args: Any, **_kwargs: Any) -> Any:
     """What every durable task is registered as: it runs the body of the thread that claimed it."""
     body = body_of(ctx, ctx.id)
     if body is None:
         log.error("%s was offered to a process that had not claimed it", ctx.id)
         raise Postponed(ASTRAY_S)
-    return await body.run(ctx, list(args), kwargs)
+    return await body.run(ctx)
 
 
 def execute(
@@ -84,22 +98,23 @@ def execute(
     bodies: dict[str, Body] = call.resonate._dependencies.setdefault(BODIES, {})
     with Lent() as lent:
         never_s = call.resonate.settings.timeout
-        judge = partial(_judged, call, never_s)
         task = call.task if call.bound else None
-        body = Body(call.shape, task, lent, judge, prepare)
+        begin = partial(call.shape.call, task, args=call.args, kwargs=call.kwargs)
+        body = Body(call.shape, begin, call.begins, lent, partial(_judged, call, never_s), prepare)
         if bodies.setdefault(call.promise_id, body) is not body:
             return _elsewhere(call, None)
         try:
             call.resonate.claim(
                 call.promise_id,
                 call.task.name,
-                tuple(flatten(list(call.args), "args")),
-                flatten(call.kwargs, "kwargs"),
+                tuple(call.asked[0]),
+                call.asked[1],
                 told=lent.tell,
                 target=target,
                 redelivered=_again(call.request),
                 patient=patient,
                 message=message,
+                steps=body.steps,
             )
             return _concluded(call, body, _lend(lent, body))
         finally:
@@ -109,6 +124,8 @@ def execute(
 
 def _register(resonate: Resonate, name: str) -> None:
     with _lock:
+        # A local function that is interrupted by it ends with it, and so it does on replay.
+        resonate.registry.register_error(SoftTimeLimitExceeded)
         found = resonate.registry.find(name)
         if found is None:
             resonate.registry.register(entry, name=name)
@@ -137,7 +154,9 @@ def _lend(lent: Lent, body: Body) -> Settled | Left | Elsewhere | Failed:
             if isinstance(what, Job):
                 job = what
                 job.run()
-            elif what is not None and not isinstance(what, Begun):
+            elif isinstance(what, Begun):
+                body.taken = what.version
+            elif what is not None:
                 return what
         except Exception as error:
             # A signal's handler (the soft time limit) raised it between two steps.
@@ -166,7 +185,7 @@ def _concluded(call: Call, body: Body, how: Claimed) -> Any:
         case Elsewhere(task):
             return _elsewhere(call, task.state)
         case Failed(Stopped()):
-            raise Reject("the process stops", requeue=True)
+            raise PutBack("the process stops")
         case Failed(error):
             raise error
         case Begun():
@@ -197,9 +216,7 @@ def _waits(call: Call, kind: type[Exception], how: str) -> Any:
     try:
         promise = call.resonate.promises.get(call.promise_id)
     except ResonateError as error:
-        raise Reject(
-            f"the ledger did not tell of {call.promise_id!r}: {error}", requeue=True
-        ) from (error)
+        raise PutBack(f"the ledger did not tell of {call.promise_id!r}: {error}") from error
     if not promise.pending:
         return value_of(promise)
     if not messages.came_by(promise, call.request) and _is_awaited(call):
@@ -229,7 +246,7 @@ def _send_again(call: Call, promise: Promise) -> None:
     try:
         signature.apply_async()
     except Exception as error:
-        raise Reject(error, requeue=True) from error
+        raise PutBack(error) from error
     log.info(
         "task %s[%s] is another call of promise %s; it asks again in %d s",
         call.task.name,

@@ -8,18 +8,14 @@ from collections.abc import Callable
 from typing import Any
 
 from celery import Celery, Task, current_app, signals
-from celery.app.trace import build_tracer
 
 from resonate_amqp.ext.celery.configuring import of_app
-from resonate_amqp.ext.celery.durable import perform
-from resonate_amqp.ext.celery.execution import Call
+from resonate_amqp.ext.celery.durable import call_of, perform
 from resonate_amqp.ext.celery.made import MARK, OWN, Made, asked_for, made_of
 from resonate_amqp.ext.celery.shapes import Shape
+from resonate_amqp.ext.celery.tracing import NOT_FORKED, enclose_anew
 from resonate_amqp.ext.celery.workers import prepare
 from resonate_amqp.resonate import Resonate
-
-NOT_FORKED = "FORKED_BY_MULTIPROCESSING"
-"""The environment variable by which Celery knows a pool's process that billiard spawned."""
 
 
 def install(app: Celery, resonate: Resonate | None = None) -> None:
@@ -38,15 +34,15 @@ def install(app: Celery, resonate: Resonate | None = None) -> None:
         # One that was not forked has imported the tasks anew, into an app of its own.
         if NOT_FORKED in os.environ:
             own = current_app._get_current_object()
-            for task in _wrap(own, resonate):
-                task.__trace__ = build_tracer(task.name, task, own.loader, sender, app=own)
+            for task, made in _wrap(own, resonate):
+                enclose_anew(task, made, sender)
 
     prepare(before_any_message)
     uid = f"resonate_amqp.install.{id(app)}"
     signals.worker_process_init.connect(in_a_new_process, weak=False, dispatch_uid=uid)
 
 
-def _wrap(app: Celery, resonate: Resonate | None) -> list[Task]:
+def _wrap(app: Celery, resonate: Resonate | None) -> list[tuple[Task, Made]]:
     """Wrap what is not wrapped yet."""
     wrapped = []
     for name, task in list(app.tasks.items()):
@@ -55,22 +51,22 @@ def _wrap(app: Celery, resonate: Resonate | None) -> list[Task]:
         # Celery's own wrapper for `autoretry_for` stays outside.
         where = "_orig_run" if hasattr(task, "_orig_run") else "run"
         setattr(task, where, _asked(task, getattr(task, where), resonate))
-        wrapped.append(task)
+        wrapped.append((task, getattr(getattr(task, where), MARK)))
     return wrapped
 
 
 def _asked(task: Task, func: Callable[..., Any], resonate: Resonate | None) -> Callable[..., Any]:
     """The task's function, run durably for a message that names a promise."""
-    made = Made(Shape(func, None, False), lambda one: resonate or of_app(one.app), asked_only=True)
+    made = Made(
+        Shape(func, None, generator=False), lambda one: resonate or of_app(one.app), asked_only=True
+    )
 
     @functools.wraps(func)
     def run(*args: Any, **kwargs: Any) -> Any:
         request = task.request
         if request.called_directly or request.get("resonate_claims") or not asked_for(request):
             return func(*args, **kwargs)
-        promise_id = made.promise_id(request, args, kwargs)
-        call = Call(made.source(task), task, request, made.shape, promise_id, False, args, kwargs)
-        return perform(call)
+        return perform(call_of(made, task, request, args, kwargs))
 
     setattr(run, MARK, made)
     return run

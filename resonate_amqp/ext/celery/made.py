@@ -10,6 +10,7 @@ from celery import Celery, Task
 from celery.app.task import Context as Request
 
 from resonate_amqp.ext.celery import messages
+from resonate_amqp.ext.celery.reach import reachable
 from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.wire.address import check_root_id, foreign_id
@@ -63,12 +64,18 @@ def asked_for(request: Request) -> str:
 
 def made_of(task: Task) -> Made | None:
     """What a task's function was made durable with, under whatever decorators."""
-    func = getattr(task, "_orig_run", None) or task.run
-    while func is not None:
-        found: Made | None = getattr(func, MARK, None)
-        if found is not None:
+    return made_in(getattr(task, "_orig_run", None) or task.run)
+
+
+def made_in(func: Callable[..., Any]) -> Made | None:
+    """What the first durable function that another one leads to was made with, if there is one."""
+    for one in reachable(func):
+        try:
+            found = getattr(one, MARK, None)
+        except Exception:  # an object may do anything when it is asked
+            continue
+        if isinstance(found, Made):
             return found
-        func = getattr(func, "__wrapped__", None)
     return None
 
 

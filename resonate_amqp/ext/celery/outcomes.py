@@ -1,7 +1,8 @@
 """Outcomes: what is recorded of a task, as Celery is to see it, and why a task leaves without one.
 
 A task that leaves without an outcome leaves by Ignore: Celery acknowledges its message, stores
-nothing, and whoever waits for its result goes on waiting.
+nothing, and whoever waits for its result goes on waiting. Ignore is an Exception, which decorators
+and task classes of a shop may catch, so it is raised as Leaving until it has passed them.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import traceback
 from typing import Any
 
 import billiard.common
-from celery.exceptions import Ignore, WorkerShutdown, WorkerTerminate
+from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.errors import Encoding, RemoteError
@@ -29,6 +30,24 @@ class UnderWay(Ignore):
 
 class Halted(Ignore):
     """The task was halted; it goes on when an operator resumes it."""
+
+
+class PutBack(Reject):
+    """The message is to be offered again: nothing could be found out of its promise."""
+
+    def __init__(self, reason: object) -> None:
+        super().__init__(reason, requeue=True)
+
+
+WITHOUT_OUTCOME = (Suspended, UnderWay, Halted, PutBack)
+
+
+class Leaving(BaseException):
+    """A task leaves without an outcome; `told` is what Celery is to be told, once it may be."""
+
+    def __init__(self, told: Exception) -> None:
+        super().__init__(str(told))
+        self.told = told
 
 
 def value_of(promise: Promise) -> Any:

@@ -7,6 +7,7 @@ connections when it ends.
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -20,6 +21,7 @@ from resonate_amqp.ext.celery import reports
 from resonate_amqp.ext.celery.configuring import check_rabbitmq
 from resonate_amqp.ext.celery.made import Made, durable_tasks, made_of
 from resonate_amqp.ext.celery.requests import late, reporting
+from resonate_amqp.ext.celery.tracing import NOT_FORKED, enclose, enclose_anew
 from resonate_amqp.resonate import Resonate
 
 log = logging.getLogger(__name__)
@@ -44,6 +46,7 @@ def connect() -> None:
     for name, signal, receiver in (
         ("init", signals.worker_init, _on_init),
         ("revoked", signals.task_revoked, _on_revoked),
+        ("process-init", signals.worker_process_init, _on_process_init),
         ("process-shutdown", signals.worker_process_shutdown, _on_process_shutdown),
         ("shutdown", signals.worker_shutdown, _on_shutdown),
     ):
@@ -67,6 +70,7 @@ def _on_init(sender: Any, **_: Any) -> None:
         _check_broker(app, task, made, compared)
         # The message is the task's until its outcome is recorded.
         task.Request = (late if made.asked_only else reporting)(task, made, inline=inline)
+        enclose(task, made)
         task.acks_late = True
         task.reject_on_worker_lost = not made.asked_only
 
@@ -116,6 +120,13 @@ def _on_revoked(sender: Task, request: Request, terminated: bool, expired: bool,
     why = "expired" if expired else "terminated" if terminated else "revoked"
     args, kwargs = tuple(request.args or ()), request.kwargs or {}
     reports.reject(made, sender, request, args, kwargs, TaskRevokedError(why))
+
+
+def _on_process_init(sender: str, **_: Any) -> None:
+    # One that was not forked has imported the tasks anew.
+    if NOT_FORKED in os.environ:
+        for task, made in durable_tasks(current_app._get_current_object()):
+            enclose_anew(task, made, sender)
 
 
 def _on_process_shutdown(**_: Any) -> None:

@@ -83,7 +83,10 @@ def test_an_app_may_be_configured_after_its_resonate_was_made_and_used_for_decla
     def charge(order: str) -> str:
         return order
 
-    durable(resonate)(lambda order: order)
+    @durable(resonate)
+    def pack(order: str) -> str:
+        return order
+
     resonate.set_dependency("bank", object())
     short = resonate.options(timeout=5)
     app.config_from_object({"broker_url": "amqp://me:1@late//", "resonate_group": "late"})

@@ -9,7 +9,7 @@ from celery.utils.functional import head_from_fun
 
 from resonate_amqp.ext.celery.configuring import of_app
 from resonate_amqp.ext.celery.durable import made_durable
-from resonate_amqp.ext.celery.made import MARK, OWN, Named
+from resonate_amqp.ext.celery.made import OWN, Named, made_in
 from resonate_amqp.resonate import Resonate
 
 
@@ -26,12 +26,12 @@ class DurableTask(Task):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        run = cls.__dict__.get("run")
+        run = _run_of(cls)
         if run is None or str(cls.__dict__.get("name") or "").startswith(OWN):
             return
         free = isinstance(run, staticmethod)
         func = run.__func__ if isinstance(run, staticmethod) else run
-        if hasattr(func, MARK):
+        if made_in(func) is not None:
             return
         named = cls.promise_id
         durable = made_durable(func, _resonate_of, named)
@@ -39,6 +39,14 @@ class DurableTask(Task):
         cls.__wrapped__ = cls.run
         if "__header__" in cls.__dict__:
             cls.__header__ = staticmethod(head_from_fun(durable, bound=not free))
+
+
+def _run_of(cls: type[Task]) -> Any:
+    """The function that a class's tasks run, its own or inherited; None for Celery's stub."""
+    for one in cls.__mro__:
+        if "run" in vars(one):
+            return None if one is Task else vars(one)["run"]
+    return None
 
 
 def _resonate_of(task: Task) -> Resonate:

@@ -20,6 +20,7 @@ from resonate_amqp.ports import Executor
 from resonate_amqp.runtime.context import Context, Info
 from resonate_amqp.runtime.coroutines import Ended, Strands, Work
 from resonate_amqp.runtime.frames import Turn
+from resonate_amqp.runtime.outcomes import Final
 from resonate_amqp.runtime.recorded import RANDOM, TIME
 from resonate_amqp.runtime.replay import Leaf
 from resonate_amqp.runtime.retry import retries_after
@@ -143,6 +144,9 @@ class Leaves:
         again: Callable[[int], None],
     ) -> None:
         if attempts.done is None:
+            return
+        if isinstance(error, Final):
+            attempts.done(None, error.error, context)
             return
         workflow = attempts.strands is not None and attempts.strands.durable
         if isinstance(error, Exception) and not isinstance(error, UsageError) and not workflow:

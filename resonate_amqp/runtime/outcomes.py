@@ -28,6 +28,17 @@ class Postponed(BaseException):
         self.delay_ms = round(delay_s * 1000)
 
 
+class Final(BaseException):
+    """What an executor tells of a leaf that is not to be tried again, whatever its policy.
+
+    `error` is the leaf's outcome.
+    """
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a body may return: a value, and headers to be recorded with it."""

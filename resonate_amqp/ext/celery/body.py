@@ -24,7 +24,7 @@ from resonate_amqp.ext.plain import carried
 from resonate_amqp.runtime.commands import Command, Gather, Invoke, Promised
 from resonate_amqp.runtime.context import Context
 from resonate_amqp.runtime.locally import LocalSteps
-from resonate_amqp.runtime.outcomes import Postponed
+from resonate_amqp.runtime.outcomes import Final, Postponed
 
 log = logging.getLogger(__name__)
 
@@ -141,9 +141,9 @@ class Body:
         try:
             return self._variables.copy().run(work), None
         except SoftTimeLimitExceeded as error:
-            # The time limit is the task's, whatever the local function's retry policy.
-            self.interruption = error
-            return None, error
+            # The time limit is the task's, whatever the local function's retry policy. The body
+            # gets it where it awaits the function, live and on replay.
+            return None, Final(error)
         except BaseException as error:
             if not isinstance(error, Exception) and ends_the_process(error):
                 raise

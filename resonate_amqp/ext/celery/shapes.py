@@ -222,7 +222,7 @@ def _is_context(func: Callable[..., Any], parameter: inspect.Parameter) -> bool:
         # It names what is imported for type checkers only.
         return annotation.rpartition(".")[2] == Context.__name__
     if annotation in ANYTHING:
-        return parameter.name == CONTEXT
+        return parameter.name == CONTEXT and parameter.default is parameter.empty
     kinds = get_args(annotation) or (annotation,)
     return any(isinstance(one, type) and issubclass(one, Context) for one in kinds)
 

@@ -13,7 +13,7 @@ from celery.utils.imports import symbol_by_name
 
 from resonate_amqp.ext.celery.configuring import of_app
 from resonate_amqp.ext.celery.durable import made_durable
-from resonate_amqp.ext.celery.made import MARK, OWN, Named
+from resonate_amqp.ext.celery.made import OWN, Named, made_in
 from resonate_amqp.resonate import Resonate
 
 DJANGO = "celery.contrib.django.task:DjangoTask"
@@ -68,7 +68,7 @@ class DurableTask(Task, metaclass=Joining):
             return
         free = isinstance(run, staticmethod)
         func = run.__func__ if isinstance(run, staticmethod) else run
-        if hasattr(func, MARK):
+        if made_in(func) is not None:
             return
         named = cls.promise_id
         durable = made_durable(func, _resonate_of, named)
@@ -78,11 +78,11 @@ class DurableTask(Task, metaclass=Joining):
             cls.__header__ = staticmethod(head_from_fun(durable, bound=not free))
 
 
-def _run_of(cls: type) -> Any:
-    """What a class or one of its parents defines as `run`, as it stands there."""
-    for one in cls.__mro__[: cls.__mro__.index(Task)]:
+def _run_of(cls: type[Task]) -> Any:
+    """The function that a class's tasks run, its own or inherited; None for Celery's stub."""
+    for one in cls.__mro__:
         if "run" in vars(one):
-            return vars(one)["run"]
+            return None if one is Task else vars(one)["run"]
     return None
 
 

@@ -7,6 +7,7 @@ inside of it. So what a task leaves by becomes Ignore or Reject only after it ha
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import socket
@@ -48,7 +49,10 @@ class Traced:
         if not self.resonate_custom_call:
             # What calls the task as a function meanwhile is no message.
             request.update(_protected=1)
-        if not self.resonate_made.concerns(request):
+        if self.resonate_made.concerns(request):
+            # Decorators may change what they are given; what the message held is recorded.
+            request.update(_copied(args=request.args, kwargs=request.kwargs))
+        else:
             store_started(task, request)
         try:
             result = (called if self.resonate_custom_call else task.run)(*args, **kwargs)
@@ -106,6 +110,13 @@ def begins(task: Task, request: Request, taken: int) -> None:
         store_started(task, request)
     except Exception:  # what a backend does is no outcome of the task
         log.exception("task %s[%s] could not be stored as started", task.name, request.id)
+
+
+def _copied(**arguments: Any) -> dict[str, Any]:
+    try:
+        return copy.deepcopy(arguments)
+    except Exception:  # what was pickled may be anything
+        return arguments
 
 
 def store_started(task: Task, request: Request) -> None:

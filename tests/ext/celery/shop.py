@@ -13,7 +13,7 @@ from typing import Any
 from celery import Celery, Task
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
-from resonate_amqp import Context
+from resonate_amqp import Constant, Context
 from resonate_amqp.ext.celery import DurableTask, durable, from_celery
 from tests.scenarios.journal import FOLDER, own_journal
 
@@ -210,6 +210,17 @@ def hurried(ctx: Context) -> Generator[Any, Any, str]:
         yield ctx.lfc(nap)
     except SoftTimeLimitExceeded:
         return "stopped while it waited"
+    return "never"
+
+
+@app.task(bind=True, soft_time_limit=1)
+@durable(resonate)
+def insistent(self: Task, ctx: Context) -> Generator[Any, Any, str]:
+    try:
+        yield ctx.lfc(nap).options(retry_policy=Constant(delay=0.1, max_retries=9))
+    except SoftTimeLimitExceeded as error:
+        yield ctx.rfc(charge.name, "late").options(target=here(self))
+        return f"{error!r}"
     return "never"
 
 

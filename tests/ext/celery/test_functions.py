@@ -86,9 +86,31 @@ class DecoratedChild(Decorated):
         return [(yield from super().run(ctx, number))]
 
 
+class Mixin:
+    def run(self, ctx: Context, number: int) -> Body:
+        return (yield ctx.lfc(double, number))
+
+
+class Mixed(Mixin, DurableTask):
+    name = "mixed"
+    resonate = resonate
+
+
+class Twice(DurableTask):
+    name = "twice"
+    resonate = resonate
+
+    @unmarked
+    @durable(resonate)
+    def run(self, ctx: Context, number: int) -> Body:
+        return (yield ctx.lfc(double, number))
+
+
 @pytest.mark.parametrize(
     ("made", "ended"),
     [
+        (Mixed, 6),
+        (Twice, 6),
         (Child, ["child", 6]),
         (Grandchild, ["grandchild", 8]),
         (Decorated, 6),
@@ -173,6 +195,10 @@ def of_an_unknown_type(ctx: OrderContext, number: int) -> Any:
     return [ctx, number]
 
 
+def defaulted(ctx=None, number=1):  # type: ignore[no-untyped-def]  # so
+    return [ctx, number]
+
+
 def untold(ctx, number):  # type: ignore[no-untyped-def]  # the shop's
     return [ctx, number]
 
@@ -183,6 +209,7 @@ def test_an_argument_of_the_contexts_name_is_an_argument_if_it_says_so() -> None
     made = task(durable(resonate, context=False)(untold))
     assert made.delay({"base": 1}, 2).get() == [{"base": 1}, 2]
     assert made.delay(ctx=1, number=2).get() == [1, 2]
+    assert task(durable(resonate)(defaulted)).delay(number=2).get() == [None, 2]
 
 
 def test_a_call_that_does_not_fit_because_of_the_context_says_what_to_write() -> None:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
+import flask
 import pytest
 from celery import Celery, Task, signals
 
@@ -117,6 +118,24 @@ def test_variables_of_the_task_are_there_and_those_of_a_local_function_are_its_o
         ended = scoped_task.delay().get()
         assert ended == ["acme", "acme", "acme", "the body's", "the body's"]
     assert tenant.get() == "acme"
+
+
+def test_an_application_context_around_a_task_is_around_its_local_functions() -> None:
+    site = flask.Flask("site")
+
+    class InSite(Task):
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            with site.app_context():
+                flask.g.user = "root"
+                return self.run(*args, **kwargs)
+
+    def user(_ctx: Context) -> list[str]:
+        return [flask.current_app.name, flask.g.user]
+
+    def asking(ctx: Context) -> Body:
+        return (yield ctx.gather(ctx.lfc(user), ctx.lfc(user)))
+
+    assert task(asking, base=InSite).delay().get() == [["site", "root"]] * 2
 
 
 def test_a_local_function_that_exits_fails_in_its_body() -> None:

@@ -161,6 +161,7 @@ def _holds(shop: Shop) -> bool:
 def test_a_soft_time_limit_is_an_exception_in_the_body(client: Client) -> None:
     assert result(client.send("patient")) == "stopped"
     assert result(client.send("hurried")) == "stopped while it waited"
+    assert result(client.send("insistent")).startswith("SoftTimeLimitExceeded")
 
 
 def test_a_hard_time_limit_rejects_the_promise(shop: Shop, client: Client) -> None:

@@ -85,6 +85,7 @@ def test_models_and_sets_of_arguments(worker: Process, client: Client) -> None:
         assert (grown["number"], sorted(grown["tags"])) == (9, ["a", "b"])
         modelled = client.app.send_task(f"{WRAPPING}.modelled", (order,))
         assert result(modelled) == ["charged 8", ["a", "b"]]
+    assert result(client.app.send_task(f"{WRAPPING}.added_to", ({"id": 9},))) == ["id", "session"]
     tagged = {"tags": {"a"}}
     with pytest.raises(Exception, match=r"args\[0\]\.tags: set .*sorted"):
         result(client.app.send_task(f"{WRAPPING}.tagged", (tagged,), serializer="pickle"))

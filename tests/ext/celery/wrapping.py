@@ -212,6 +212,27 @@ def grown(self: Task, order: Order) -> Order:
     return Order(number=order.number + 1, tags=order.tags)
 
 
+def adding(func: Func) -> Func:
+    """It changes what the message held."""
+
+    @functools.wraps(func)
+    def run(self: Task, order: dict[str, Any]) -> Any:
+        order["session"] = object()
+        return func(self, order, lock=threading.Lock())
+
+    return run
+
+
+@named("added_to")
+@adding
+@durable(resonate)
+def added_to(
+    self: Task, ctx: Context, order: dict[str, Any], lock: Any
+) -> Generator[Any, Any, list[str]]:
+    yield ctx.rfc(f"{__name__}.charge", "9").options(target=here(self))
+    return sorted(order)
+
+
 @named("tagged")
 @durable(resonate)
 def tagged(self: Task, order: dict[str, Any]) -> int:

@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from examples.shop_load.reconcile import STORES, Found, read
-from examples.shop_load.shops import SERVICES, SHOPS
+from examples.shop_load.shops import SHOPS, variables
 
 
 def found(**changes: dict[int, list[str]]) -> Found:
@@ -59,8 +59,9 @@ def test_requests_are_counted_beside_what_was_done(tmp_path: Path) -> None:
     assert (books.requests["charge"], books.repeated("charge")) == (3, 2)
 
 
-def test_both_shops_have_a_process_for_each_service_before_and_after() -> None:
+def test_each_shop_has_a_process_for_each_service_before_and_after(tmp_path: Path) -> None:
+    environment = variables("amqp://nobody.invalid", tmp_path)
     for shop in SHOPS.values():
         for version in ("before", "after"):
-            names = [program.name for program in shop.programs(version, takers=1)]
-            assert names == ["orders-1", *SERVICES[1:]]
+            names = [program.name for program in shop.programs(version, environment, takers=1)]
+            assert names == ["orders-1", *shop.services[1:]]

@@ -1,0 +1,19 @@
+"""The project's Celery app, configured by the settings that begin with CELERY_.
+
+celery -A shop worker
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+from resonate_amqp.ext.celery import from_celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+
+app = Celery("shop")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()
+resonate = from_celery(app)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
+
+BASE_DIR = Path(__file__).resolve().parent.parent
 
 SECRET_KEY = os.environ.get("SECRET_KEY", "this shop signs nothing")
 ALLOWED_HOSTS = ["127.0.0.1", "localhost"]
@@ -13,7 +16,7 @@ MIDDLEWARE: list[str] = []
 DATABASES = {
     "default": {
         "ENGINE": "django.db.backends.sqlite3",
-        "NAME": os.environ.get("SHOP_DB", "shop.db"),
+        "NAME": os.environ.get("SHOP_DB", BASE_DIR / "shop.db"),
         "OPTIONS": {"timeout": 30},
     }
 }

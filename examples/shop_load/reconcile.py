@@ -118,7 +118,8 @@ def durations(found: Found, accepted: Mapping[int, float]) -> list[float]:
 def _rows(path: Path, statement: str) -> list[tuple[object, ...]]:
     if not path.exists():
         return []
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as database:
+    # What a killed service has left half written is rolled back by whoever reads next.
+    with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=30)) as database:
         try:
             return database.execute(statement).fetchall()
         except sqlite3.OperationalError as error:

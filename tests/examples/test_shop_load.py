@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -57,6 +58,23 @@ def test_requests_are_counted_beside_what_was_done(tmp_path: Path) -> None:
     books = read(tmp_path)
     assert books.keys == {"charge": {1: ["order-1:1"]}, "parcel": {}, "mail": {}}
     assert (books.requests["charge"], books.repeated("charge")) == (3, 2)
+
+
+def test_the_books_of_a_service_that_was_killed_as_it_wrote_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir()
+    with closing(sqlite3.connect(tmp_path / "provider.db")) as store:
+        store.execute('CREATE TABLE charges (key TEXT, "order" INTEGER)')
+        store.execute('CREATE TABLE requests (key TEXT, "order" INTEGER)')
+        store.executemany("INSERT INTO charges VALUES (?, 1)", [("kept" * 50,)] * 500)
+        store.commit()
+        # More than the cache holds: the file has changed, and the journal says how it was.
+        store.execute("PRAGMA cache_size = 1")
+        store.execute("UPDATE charges SET key = 'lost'")
+        for path in tmp_path.glob("provider.db*"):
+            shutil.copy(path, tmp_path / "killed")
+        store.rollback()
+
+    assert read(tmp_path / "killed").keys["charge"] == {1: ["kept" * 50] * 500}
 
 
 def test_each_shop_has_a_process_for_each_service_before_and_after(tmp_path: Path) -> None:

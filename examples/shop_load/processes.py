@@ -68,7 +68,11 @@ class Supervisor:
         """Run programs to their end, one after the other; raises if one fails."""
         for program in programs:
             process = self._spawn(program)
-            if code := process.wait():
+            try:
+                code = process.wait()
+            finally:
+                process.kill()
+            if code:
                 raise subprocess.CalledProcessError(code, program.command)
 
     def kill(self, name: str) -> int | None:

@@ -31,6 +31,8 @@ BY_EXTRA = {
     "examples": "flask",
     "postgres": "psycopg",
 }
+DJANGO = ROOT / "examples" / "django_shop" / "before"
+"""A project whose packages are imported as they are where it is at home."""
 UNNEEDED = {
     "resonate_amqp": ("celery", "kombu", "sqlmodel"),
     "resonate_amqp.cli": ("celery", "kombu", "sqlmodel"),
@@ -53,6 +55,7 @@ def imported(folder: Path) -> set[str]:
             elif isinstance(node, ast.ImportFrom) and node.module:
                 modules.add(node.module.partition(".")[0])
     own = {"resonate_amqp", "tests", "examples"}
+    own |= {path.parent.name for path in DJANGO.glob("*/__init__.py")}
     others = modules - own - set(sys.stdlib_module_names)
     by_module = packages_distributions()
     return {name.lower() for module in others for name in by_module.get(module, [module])}

@@ -16,11 +16,12 @@ import argparse
 import os
 import secrets
 import signal
-import socket
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 
 from examples.shop_load import report
@@ -28,7 +29,7 @@ from examples.shop_load.kills import Kills
 from examples.shop_load.load import Load
 from examples.shop_load.processes import Program, Supervisor
 from examples.shop_load.reconcile import Found, read
-from examples.shop_load.shops import EXAMPLES, SERVICES, SHOPS
+from examples.shop_load.shops import EXAMPLES, SHOPS, Shop, variables
 from resonate_amqp.dev.broker import PrivateBroker
 from resonate_amqp.settings import PREFIX
 
@@ -55,14 +56,17 @@ def main() -> int:
         )
         (folder / "tmp").mkdir(parents=True, exist_ok=True)
         broker = stack.enter_context(PrivateBroker(folder / "node"))
-        supervisor = Supervisor(folder, _environment(broker.url, folder))
+        environment = _environment(broker.url, folder)
+        supervisor = Supervisor(folder, environment)
         stack.callback(supervisor.stop)
         version = "before" if wanted.before else "after"
         shop = SHOPS[wanted.shop]
-        programs = _own_programs(folder, version) + shop.programs(version, takers=2)
+        supervisor.finish(shop.preparations(version))
+        programs = _own_programs(folder, version) + shop.programs(version, environment, takers=2)
         supervisor.start(programs)
-        load = Load(shop.site(broker.url), wanted.rate)
-        if not load.first(OPENS_S) or not _settled(folder, load, version, OPENS_S):
+        load = Load(shop.site(environment), wanted.rate)
+        books = partial(read, folder, shop.stores)
+        if not load.first(OPENS_S) or not _settled(books, load, version, OPENS_S):
             print(f"the shop does not open within {OPENS_S:g} s", file=sys.stderr)
             return 1
         # A confirm says that a message is on disk, not yet the definition of its queue.
@@ -74,14 +78,14 @@ def main() -> int:
         ended_at = time.time()
         say("no more kills, no more orders")
         confirmed = load.end(OPENS_S)
-        settled = _settled(folder, load, version, SETTLES_S[version])
+        settled = _settled(books, load, version, SETTLES_S[version])
         say("every order is settled" if settled else "not every order is settled")
-        found = read(folder)
+        found = books()
         differences = found.differs(load.accepted, ledger=version == "after")
         if not confirmed:
             differences.append("an order was placed and never confirmed")
         if version == "after":
-            left = _left_in_queues(broker)
+            left = _left_in_queues(broker, shop)
             differences += [f"queue {name} still holds {count}" for name, count in left.items()]
         report.show(found, load, kills, supervisor, ended_at, differences)
     return 1 if differences else 0
@@ -102,21 +106,8 @@ def _arguments() -> argparse.Namespace:
 
 def _environment(url: str, folder: Path) -> dict[str, str]:
     kept = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    return kept | {
-        # What is killed cannot tidy up after itself.
-        "TMPDIR": str(folder / "tmp"),
-        "BROKER_URL": url,
-        "PORT": port,
-        "PROVIDER_URL": f"http://127.0.0.1:{port}",
-        "PROVIDER_DB": str(folder / "provider.db"),
-        "WAREHOUSE_DB": str(folder / "warehouse.db"),
-        "MAIL_DB": str(folder / "mail.db"),
-        PREFIX + "URL": url,
-        PREFIX + "LEDGER": f"sqlite:///{folder / 'ledger.db'}",
-    }
+    # What is killed cannot tidy up after itself.
+    return kept | variables(url, folder) | {"TMPDIR": str(folder / "tmp")}
 
 
 def _own_programs(folder: Path, version: str) -> list[Program]:
@@ -129,11 +120,11 @@ def _own_programs(folder: Path, version: str) -> list[Program]:
     ]
 
 
-def _settled(folder: Path, load: Load, version: str, timeout_s: float) -> bool:
+def _settled(books: Callable[[], Found], load: Load, version: str, timeout_s: float) -> bool:
     """Wait until nothing is left to do for what was accepted; whether that came in time."""
     until = time.monotonic() + timeout_s
     while time.monotonic() < until:
-        if _complete(read(folder), load, version):
+        if _complete(books(), load, version):
             return True
         time.sleep(POLL_S)
     return False
@@ -147,7 +138,7 @@ def _complete(found: Found, load: Load, version: str) -> bool:
     return not missing and orders and not found.unfinished
 
 
-def _left_in_queues(broker: PrivateBroker) -> dict[str, int]:
+def _left_in_queues(broker: PrivateBroker, shop: Shop) -> dict[str, int]:
     """How many messages are left in the queues of work, a while after the work was done."""
     until = time.monotonic() + EMPTY_S
     while True:
@@ -156,7 +147,7 @@ def _left_in_queues(broker: PrivateBroker) -> dict[str, int]:
         left = {
             name: int(count)
             for name, count in queues.items()
-            if int(count) and (name in SERVICES or name.startswith(GROUPS))
+            if int(count) and (name in shop.queues or name.startswith(GROUPS))
         }
         if not left or time.monotonic() > until:
             return left

@@ -64,6 +64,17 @@ class Supervisor:
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             self._watcher.start()
 
+    def finish(self, programs: Sequence[Program]) -> None:
+        """Run programs to their end, one after the other; raises if one fails."""
+        for program in programs:
+            process = self._spawn(program)
+            try:
+                code = process.wait()
+            finally:
+                process.kill()
+            if code:
+                raise subprocess.CalledProcessError(code, program.command)
+
     def kill(self, name: str) -> int | None:
         """`kill -9` of a program's process; None when there is none at the moment."""
         with self._lock:

@@ -1,10 +1,10 @@
-"""Reconciling: what the ledger and the stores of provider, warehouse and mail say of each order."""
+"""Reconciling: what the ledger and the books of a shop and its provider say of each order."""
 
 from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,11 +14,13 @@ RESOLVED = "resolved"
 
 @dataclass(frozen=True, slots=True)
 class Store:
-    """A store of one of the services: a table of what was done, by key, and one of requests."""
+    """A table of what was done, by key; in the same file one of requests, if they are counted."""
 
     what: str
     file: str
     table: str
+    order: str = "order"
+    requests: bool = True
 
 
 STORES = (
@@ -26,6 +28,14 @@ STORES = (
     Store("parcel", "warehouse.db", "parcels"),
     Store("mail", "mail.db", "mails"),
 )
+"""Each service has a store of its own."""
+DATABASE = (
+    STORES[0],
+    Store("receipt", "shop.db", "orders_charge", "order_id", requests=False),
+    Store("parcel", "shop.db", "orders_parcel", "order_id", requests=False),
+    Store("mail", "shop.db", "orders_mail", "order_id", requests=False),
+)
+"""Everything but what the provider has done is in the shop's one database."""
 
 
 @dataclass(slots=True)
@@ -35,6 +45,7 @@ class Found:
     keys: dict[str, dict[int, list[str]]]
     """By what was done, the keys under which it was done for each order."""
     requests: dict[str, int]
+    """How often it was asked for, where that is counted."""
     states: dict[str, str] = field(default_factory=dict)
     """By promise id, the state in the ledger."""
     settled_at: dict[str, float] = field(default_factory=dict)
@@ -43,18 +54,18 @@ class Found:
     def differs(self, accepted: Collection[int], *, ledger: bool) -> list[str]:
         """What is not as it has to be, one line for each finding."""
         lines = [
-            f"order {number}: {len(keys)} {store.what}s ({', '.join(keys) or 'none'})"
-            for store in STORES
-            for number in sorted({*accepted, *self.keys[store.what]})
-            if len(keys := self.keys[store.what].get(number, [])) != 1
+            f"order {number}: {len(keys)} {what}s ({', '.join(keys) or 'none'})"
+            for what, done in self.keys.items()
+            for number in sorted({*accepted, *done})
+            if len(keys := done.get(number, [])) != 1
         ]
         return lines + self._differs_in_ledger(accepted) if ledger else lines
 
     def _differs_in_ledger(self, accepted: Collection[int]) -> list[str]:
         wanted = {f"order-{number}": "order" for number in accepted}
-        for store in STORES:
-            for number, keys in self.keys[store.what].items():
-                wanted |= dict.fromkeys(keys, f"{store.what} of order {number}")
+        for what, done in self.keys.items():
+            for number, keys in done.items():
+                wanted |= dict.fromkeys(keys, f"{what} of order {number}")
         lines = [
             f"{what}: promise {promise_id} is {state}"
             for promise_id, what in wanted.items()
@@ -67,16 +78,18 @@ class Found:
         return self.requests[what] - sum(len(keys) for keys in self.keys[what].values())
 
 
-def read(folder: Path) -> Found:
+def read(folder: Path, stores: Sequence[Store] = STORES) -> Found:
     """The books as they are now."""
     keys: dict[str, dict[int, list[str]]] = {}
     requests = {}
-    for store in STORES:
+    for store in stores:
         done = defaultdict(list)
-        for number, key in _rows(folder / store.file, f'SELECT "order", key FROM {store.table}'):
+        rows = _rows(folder / store.file, f'SELECT "{store.order}", key FROM {store.table}')
+        for number, key in rows:
             done[int(str(number))].append(str(key))
         keys[store.what] = dict(done)
-        requests[store.what] = len(_rows(folder / store.file, "SELECT 1 FROM requests"))
+        if store.requests:
+            requests[store.what] = len(_rows(folder / store.file, "SELECT 1 FROM requests"))
     found = Found(keys, requests)
     for promise_id, state, settled_at in _rows(
         folder / "ledger.db", "SELECT id, state, settled_at FROM promises"
@@ -105,7 +118,8 @@ def durations(found: Found, accepted: Mapping[int, float]) -> list[float]:
 def _rows(path: Path, statement: str) -> list[tuple[object, ...]]:
     if not path.exists():
         return []
-    with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=30)) as database:
+    # What a killed service has left half written is rolled back by whoever reads next.
+    with closing(sqlite3.connect(f"file:{path}?mode=rw", uri=True, timeout=30)) as database:
         try:
             return database.execute(statement).fetchall()
         except sqlite3.OperationalError as error:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from examples.shop_load.kills import Kills
 from examples.shop_load.load import Load
 from examples.shop_load.processes import Supervisor
-from examples.shop_load.reconcile import STORES, Found, durations
+from examples.shop_load.reconcile import Found, durations
 
 SHOWN = 40
 
@@ -30,10 +30,11 @@ def show(
     unconfirmed = f"placed again for want of a confirm: {load.repeated}"
     print(f"orders accepted by the broker: {len(load.accepted)} ({unconfirmed})")
     print(f"{'':10}{'recorded':>10}{'requests':>10}{'repeated':>10}")
-    for store in STORES:
-        recorded = sum(len(keys) for keys in found.keys[store.what].values())
-        requests, repeated = found.requests[store.what], found.repeated(store.what)
-        print(f"{store.what + 's':10}{recorded:>10}{requests:>10}{repeated:>10}")
+    for what, done in found.keys.items():
+        recorded = sum(len(keys) for keys in done.values())
+        counted = what in found.requests
+        requests, repeated = (found.requests[what], found.repeated(what)) if counted else ("", "")
+        print(f"{what + 's':10}{recorded:>10}{requests:>10}{repeated:>10}")
     _show_times(found, load, kills, ended_at)
     if not differences:
         print("every order has exactly one recorded charge, parcel and mail")

@@ -49,7 +49,7 @@ def left_over(folder: Path) -> list[str]:
     return found
 
 
-@pytest.mark.parametrize("shop", ["kombu", "celery"])
+@pytest.mark.parametrize("shop", ["kombu", "celery", "django"])
 def test_each_order_is_charged_packed_and_mailed_once_although_everything_is_killed(
     shop: str, tmp_path: Path
 ) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
 from examples.shop_load.reconcile import STORES, Found, read
-from examples.shop_load.shops import SERVICES, SHOPS
+from examples.shop_load.shops import SHOPS, variables
 
 
 def found(**changes: dict[int, list[str]]) -> Found:
@@ -59,8 +60,26 @@ def test_requests_are_counted_beside_what_was_done(tmp_path: Path) -> None:
     assert (books.requests["charge"], books.repeated("charge")) == (3, 2)
 
 
-def test_both_shops_have_a_process_for_each_service_before_and_after() -> None:
+def test_the_books_of_a_service_that_was_killed_as_it_wrote_can_be_read(tmp_path: Path) -> None:
+    (tmp_path / "killed").mkdir()
+    with closing(sqlite3.connect(tmp_path / "provider.db")) as store:
+        store.execute('CREATE TABLE charges (key TEXT, "order" INTEGER)')
+        store.execute('CREATE TABLE requests (key TEXT, "order" INTEGER)')
+        store.executemany("INSERT INTO charges VALUES (?, 1)", [("kept" * 50,)] * 500)
+        store.commit()
+        # More than the cache holds: the file has changed, and the journal says how it was.
+        store.execute("PRAGMA cache_size = 1")
+        store.execute("UPDATE charges SET key = 'lost'")
+        for path in tmp_path.glob("provider.db*"):
+            shutil.copy(path, tmp_path / "killed")
+        store.rollback()
+
+    assert read(tmp_path / "killed").keys["charge"] == {1: ["kept" * 50] * 500}
+
+
+def test_each_shop_has_a_process_for_each_service_before_and_after(tmp_path: Path) -> None:
+    environment = variables("amqp://nobody.invalid", tmp_path)
     for shop in SHOPS.values():
         for version in ("before", "after"):
-            names = [program.name for program in shop.programs(version, takers=1)]
-            assert names == ["orders-1", *SERVICES[1:]]
+            names = [program.name for program in shop.programs(version, environment, takers=1)]
+            assert names == ["orders-1", *shop.services[1:]]

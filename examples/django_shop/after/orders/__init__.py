@@ -1,0 +1,1 @@
+"""The app of this project: orders, and what becomes of them."""

@@ -1,0 +1,16 @@
+"""The project's Celery app, configured by the settings that begin with CELERY_.
+
+celery -A shop worker
+"""
+
+from __future__ import annotations
+
+import os
+
+from celery import Celery
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "shop.settings")
+
+app = Celery("shop")
+app.config_from_object("django.conf:settings", namespace="CELERY")
+app.autodiscover_tasks()

@@ -1,0 +1,121 @@
+"""Edits: lines that are added to files, as one unified diff."""
+
+from __future__ import annotations
+
+import ast
+import difflib
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+from resonate_amqp.ext.scanning.sources import Place, Project, Source, first_line
+
+RESONATE = "resonate"
+"""The name that is given to a module's Resonate."""
+
+
+@dataclass(slots=True)
+class Edits:
+    """What is added to the files of a project; each line goes below the one with its number."""
+
+    project: Project
+    _added: dict[Source, dict[int, list[str]]] = field(
+        default_factory=lambda: defaultdict(lambda: defaultdict(list))
+    )
+
+    def add(self, source: Source, below: int, line: str) -> None:
+        """Add a line, once."""
+        lines = self._added[source][below]
+        if line not in lines:
+            lines.append(line)
+
+    def decorate(self, place: Place, below: int, text: str) -> None:
+        """Add a decorator below a line of a function's, or as the topmost if `below` is 0."""
+        indent = " " * place.node.col_offset
+        at = below or first_line(place.node) - 1
+        self.add(place.source, at, f"{indent}{text}")
+
+    def imported(self, source: Source, module: str, *names: str) -> None:
+        """Import what a file does not import yet."""
+        missing = [
+            name for name in sorted(names) if source.imports.get(name) != f"{module}.{name}"
+        ]
+        if missing:
+            self.add(source, _import_line(source, module), _import_of(module, missing))
+
+    def diff(self) -> str:
+        """The unified diff, for `patch -p1` or `git apply` in the project's folder."""
+        files = sorted(self._added.items(), key=lambda item: item[0].path)
+        return "".join(self._diff_of(source, added) for source, added in files)
+
+    def _diff_of(self, source: Source, added: dict[int, list[str]]) -> str:
+        # Other ends of lines than these are no ends of lines to Python.
+        before = source.text.splitlines(keepends=True) if _plain(source.text) else _lines(source)
+        end = "\r\n" if before and before[0].endswith("\r\n") else "\n"
+        after: list[str] = []
+        for number, line in enumerate(["", *before]):
+            if number:
+                after.append(line)
+            after += [f"{one}{end}" if one else end for one in added.get(number, [])]
+        shown = self.project.shown(source.path)
+        made = difflib.unified_diff(before, after, f"a/{shown}", f"b/{shown}")
+        return "".join(
+            line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+            for line in made
+        )
+
+
+def _plain(text: str) -> bool:
+    return text.isascii() and not any(mark in text for mark in "\x0b\x0c\x1c\x1d\x1e")
+
+
+def _lines(source: Source) -> list[str]:
+    parts = source.text.split("\n")
+    return [f"{one}\n" for one in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
+
+
+def _import_of(module: str, names: list[str]) -> str:
+    return f"from {module} import {', '.join(names)}"
+
+
+def _import_line(source: Source, module: str) -> int:
+    """Below which line an import belongs: in its place among those of Celery or Kombu."""
+    imports = [node for node in source.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = imports[: _leading(source)]
+    if not imports:
+        doc = source.tree.body[0] if ast.get_docstring(source.tree) else None
+        return 0 if doc is None else doc.end_lineno or 0
+    near = [at for at, node in enumerate(imports) if _first_name(node).startswith(_NEIGHBOURS)]
+    at = near[-1] if near else len(imports) - 1
+    while near and at + 1 < len(imports) and _goes_on(imports[at], imports[at + 1], module):
+        at += 1
+    return imports[at].end_lineno or imports[at].lineno
+
+
+_NEIGHBOURS = ("celery", "kombu", "resonate_amqp")
+
+
+def _leading(source: Source) -> int:
+    """How many imports stand before anything that is no import, a docstring aside."""
+    count = 0
+    for node in source.tree.body:
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            count += 1
+        elif count and not isinstance(node, ast.If | ast.Try | ast.Expr):
+            break
+    return count
+
+
+def _goes_on(node: ast.stmt, following: ast.stmt, module: str) -> bool:
+    """Whether the following import is of the same block, and sorts before the module."""
+    if not isinstance(following, ast.ImportFrom) or following.level:
+        return False
+    return (node.end_lineno or 0) + 1 == following.lineno and _first_name(following) < module
+
+
+def _first_name(node: ast.stmt) -> str:
+    match node:
+        case ast.ImportFrom(module=str(module), level=0):
+            return module
+        case ast.Import(names=[first, *_]):
+            return first.name
+    return ""

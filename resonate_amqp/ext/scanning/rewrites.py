@@ -1,0 +1,289 @@
+"""Rewrites: what to write where a function does something that is to become a durable step."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Callable
+from urllib.parse import quote
+
+from resonate_amqp.ext.scanning.acts import Act
+from resonate_amqp.ext.scanning.effects import EFFECTS, Kind
+from resonate_amqp.ext.scanning.findings import Step
+from resonate_amqp.ext.scanning.sources import Place
+
+QueueOf = Callable[[str], str]
+"""The queue that a task's name is routed to; empty when it is not known."""
+
+_LONGEST = 300
+_SIGNATURES = ("s", "si", "signature", "subtask")
+
+
+class Rewriter:
+    """Says of the acts of one function what to write instead."""
+
+    def __init__(self, place: Place, queue_of: QueueOf = lambda _name: "") -> None:
+        self._place = place
+        self._queue_of = queue_of
+        self._answers = {
+            node.value: ast.unparse(node.targets[0])
+            for node in ast.walk(place.node)
+            if isinstance(node, ast.Assign)
+        }
+        self._returned = {
+            node.value for node in ast.walk(place.node) if isinstance(node, ast.Return)
+        }
+        self._held: set[str] = set()
+
+    def step(self, act: Act) -> Step:
+        """The act as a step."""
+        call, name = act.call, self._named(act)
+        if act.helper is not None:
+            return Step(act.line, f"calls {name}(), which {_list(act)}", self._of_helper(act, name))
+        (kind,) = act.kinds
+        loop = f", in the loop of line {act.loop}" if act.loop else ""
+        match kind:
+            case Kind.TASK:
+                return Step(act.line, f"calls {self._callee(call)}{loop}", self._of_task(act))
+            case Kind.WAIT:
+                return Step(act.line, self._waits(act) + loop, self._of_wait(act))
+            case Kind.SLEEP:
+                return Step(act.line, "sleeps", f"yield ctx.sleep({_arguments(call)})")
+            case Kind.POLL:
+                return Step(
+                    act.line,
+                    f"polls: sleeps in the loop of line {act.loop}",
+                    f"yield ctx.sleep({_arguments(call)}), and what the loop asks: "
+                    "yield ctx.lfc(FUNCTION, …); or yield ctx.promise(), which whoever knows "
+                    "resolves",
+                )
+        moved = f"def {EFFECTS[kind]}(ctx, …) with this call; here: "
+        return Step(
+            act.line,
+            f"{kind.value}: {ast.unparse(call.func)}(…){loop}",
+            f"{moved}yield ctx.lfc({EFFECTS[kind]}, …)",
+        )
+
+    def _of_helper(self, act: Act, name: str) -> str:
+        given = ", ".join([name, *_unparsed(act.call)])
+        assert act.helper is not None
+        if Kind.TASK in act.kinds or act.times > 1 or act.kinds <= {Kind.SLEEP, Kind.POLL}:
+            inner = ", ".join(["ctx", *_unparsed(act.call)])
+            return self._answered(
+                act, f"yield from {name}({inner}), and name the steps in {act.helper.node.name} too"
+            )
+        return self._answered(act, f"yield ctx.lfc({given})")
+
+    def _of_task(self, act: Act) -> str:
+        call = act.call
+        verb = _verb(call)
+        if _is_canvas(call):
+            return self._of_canvas(act, call)
+        if verb == "replace":
+            return f"return (yield {self._call_of('rfc', call.args[0])})"
+        mode = "detached"
+        if call in self._answers and self._answers[call].isidentifier():
+            mode = "rfi"
+            self._held.add(self._answers[call])
+        return self._answered(act, f"yield {self._begun(mode, call)}")
+
+    def _of_wait(self, act: Act) -> str:
+        call, begun = act.call, act.begun
+        if begun is None:
+            return self._answered(
+                act,
+                'yield ctx.rfc("FUNCTION", …).options(target="queue://QUEUE"), '
+                "which sends the request too",
+            )
+        if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
+            name = call.func.value.id
+            return self._answered(act, f"yield {name}" if name in self._held else "yield it")
+        if _is_canvas(begun):
+            return self._of_canvas(act, begun)
+        return self._answered(act, f"yield {self._begun('rfc', begun)}")
+
+    def _begun(self, mode: str, call: ast.Call) -> str:
+        """The command that a call of a task becomes."""
+        named = {one.arg: one.value for one in call.keywords if one.arg}
+        options = []
+        verb = _verb(call)
+        func = call.func.value if isinstance(call.func, ast.Attribute) else call.func
+        given = list(call.args)
+        if verb == "send_task":
+            func, given = (given[0] if given else named.get("name", func)), given[1:]
+        callee = ast.unparse(func)
+        if isinstance(func, ast.Call) and _verb(func) in _SIGNATURES:
+            return self._call_of(mode, func)
+        if verb in ("delay", "delay_on_commit"):
+            arguments = _unparsed(call)
+        else:
+            args = given[0] if given else named.get("args")
+            kwargs = given[1] if len(given) > 1 else named.get("kwargs")
+            arguments = [*_items(args), *_keywords(kwargs)]
+        queue = _text(named.get("queue"))
+        if not queue and verb == "send_task":
+            queue = self._queue_of(_text(func)) or "QUEUE"
+        if queue:
+            options.append(f'target="celery://{quote(queue, safe="")}"')
+        for theirs, ours in (("countdown", "delay"), ("task_id", "id")):
+            if (value := named.get(theirs)) is not None:
+                options.append(f"{ours}={ast.unparse(value)}")
+        said = f"ctx.{mode}({', '.join([callee, *arguments])})"
+        return said + (f".options({', '.join(options)})" if options else "")
+
+    def _call_of(self, mode: str, signature: ast.expr, *before: str) -> str:
+        """The command that a signature such as `add.s(1)` becomes; `before` are earlier results."""
+        match signature:
+            case ast.Call(func=ast.Attribute(value=task, attr=verb)) if verb in _SIGNATURES:
+                taken = () if verb == "si" else before
+                given = _unparsed(signature)
+                if verb in ("signature", "subtask"):
+                    named = {one.arg: one.value for one in signature.keywords if one.arg}
+                    args = signature.args[0] if signature.args else named.get("args")
+                    given = [*_items(args), *_keywords(named.get("kwargs"))]
+                return f"ctx.{mode}({', '.join([ast.unparse(task), *taken, *given])})"
+        return f"ctx.{mode}(TASK, …)"
+
+    def _of_canvas(self, act: Act, call: ast.Call) -> str:
+        made = _canvas(call)
+        kind = "" if made is None else ast.unparse(made.func).rpartition(".")[2]
+        if made is None or kind not in ("group", "chain", "chord"):
+            return "yield ctx.rfc(TASK, …) one after the other, or yield ctx.gather(…) at once"
+        if kind == "group":
+            return self._answered(act, f"yield {self._gathered(made.args)}")
+        if kind == "chain":
+            lines, before = [], ()
+            links = made.args if len(made.args) > 1 else list(_links(made.args[0]))
+            for number, one in enumerate(links, 1):
+                lines.append(f"value{number} = yield {self._call_of('rfc', one, *before)}")
+                before = (f"value{number}",)
+            return "; ".join(lines)
+        body = call.args[0] if call is not made and call.args else None
+        body = made.args[1] if len(made.args) > 1 else body
+        then = self._call_of("rfc", body, "results") if body is not None else "ctx.rfc(TASK, …)"
+        return f"results = yield {self._gathered(made.args[:1])}; yield {then}"
+
+    def _gathered(self, given: list[ast.expr]) -> str:
+        made = []
+        for one in given:
+            match one:
+                case ast.GeneratorExp(elt=elt) | ast.ListComp(elt=elt):
+                    loops = " ".join(ast.unparse(each) for each in one.generators).strip()
+                    made.append(f"*[{self._call_of('rfc', elt)} {loops}]")
+                case ast.List(elts=elts) | ast.Tuple(elts=elts):
+                    made += [self._call_of("rfc", each) for each in elts]
+                case _:
+                    made.append(self._call_of("rfc", one))
+        return f"ctx.gather({', '.join(made)})"
+
+    def _answered(self, act: Act, said: str) -> str:
+        if len(said) > _LONGEST:
+            said = said[:_LONGEST] + " …"
+        if act.call in self._answers:
+            return f"{self._answers[act.call]} = {said}"
+        return f"return ({said})" if act.call in self._returned else said
+
+    def _waits(self, act: Act) -> str:
+        if act.begun is None:
+            return "waits for a reply"
+        if isinstance(act.call.func, ast.Attribute) and isinstance(act.call.func.value, ast.Name):
+            return f"waits for the result {act.call.func.value.id}"
+        return f"calls {self._callee(act.begun)} and waits for its result"
+
+    def _callee(self, call: ast.Call) -> str:
+        if _is_canvas(call):
+            made = _canvas(call)
+            return "other tasks" if made is None else f"a {ast.unparse(made.func)} of tasks"
+        if _verb(call) == "send_task" and call.args:
+            return f"the task {ast.unparse(call.args[0])}"
+        func = call.func
+        return f"the task {ast.unparse(func.value if isinstance(func, ast.Attribute) else func)}"
+
+    def _named(self, act: Act) -> str:
+        return ast.unparse(act.call.func)
+
+
+def _list(act: Act) -> str:
+    """What a function of the project does, and where."""
+    assert act.helper is not None
+    done = sorted(kind.value for kind in act.kinds)
+    often = f" ({act.times} effects)" if act.times > 1 else ""
+    at = f"line {act.helper.node.lineno} of {act.helper.source.path.name}"
+    return f"{' and '.join(done)}{often} ({at})"
+
+
+def _verb(call: ast.Call) -> str:
+    return call.func.attr if isinstance(call.func, ast.Attribute) else ""
+
+
+def _canvas(call: ast.Call) -> ast.Call | None:
+    """The `group(…)`, `chain(…)` or `chord(…)` in what is called."""
+    node: ast.expr = call
+    while True:
+        match node:
+            case ast.Call(func=ast.Name() | ast.Attribute(value=ast.Name())) if _verb(node) not in (
+                "delay",
+                "apply_async",
+            ):
+                return node
+            case ast.Call(func=inner):
+                node = inner
+            case ast.Attribute(value=inner):
+                node = inner
+            case _:
+                return None
+
+
+def _is_canvas(call: ast.Call) -> bool:
+    match call.func:
+        case ast.Attribute(value=ast.BinOp()):
+            return True
+    made = _canvas(call)
+    name = "" if made is None else ast.unparse(made.func).rpartition(".")[2]
+    return name in ("group", "chain", "chord", "chunks", "xmap", "xstarmap")
+
+
+def _links(node: ast.expr) -> list[ast.expr]:
+    """The parts of `a.s() | b.s()`, or of a list."""
+    match node:
+        case ast.BinOp(left=left, op=ast.BitOr(), right=right):
+            return [*_links(left), *_links(right)]
+        case ast.List(elts=elts) | ast.Tuple(elts=elts):
+            return elts
+    return [node]
+
+
+def _unparsed(call: ast.Call) -> list[str]:
+    named = [f"{one.arg}=" if one.arg else "**" for one in call.keywords]
+    values = [ast.unparse(one.value) for one in call.keywords]
+    return [
+        *(ast.unparse(one) for one in call.args),
+        *(name + value for name, value in zip(named, values, strict=True)),
+    ]
+
+
+def _arguments(call: ast.Call) -> str:
+    return ", ".join(_unparsed(call))
+
+
+def _items(node: ast.expr | None) -> list[str]:
+    match node:
+        case None:
+            return []
+        case ast.List(elts=elts) | ast.Tuple(elts=elts):
+            return [ast.unparse(one) for one in elts]
+    return [f"*{ast.unparse(node)}"]
+
+
+def _keywords(node: ast.expr | None) -> list[str]:
+    match node:
+        case None:
+            return []
+        case ast.Dict(keys=keys, values=values) if all(_text(key).isidentifier() for key in keys):
+            pairs = zip(keys, values, strict=True)
+            return [f"{_text(key)}={ast.unparse(value)}" for key, value in pairs]
+    return [f"**{ast.unparse(node)}"]
+
+
+def _text(node: ast.expr | None) -> str:
+    constant = isinstance(node, ast.Constant) and isinstance(node.value, str)
+    return str(node.value) if constant and isinstance(node, ast.Constant) else ""

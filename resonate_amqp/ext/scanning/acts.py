@@ -1,4 +1,4 @@
-"""Acts: what a function does line by line, those of the project's functions that it calls included."""
+"""Acts: what a function does line by line, and what the project's functions do that it calls."""
 
 from __future__ import annotations
 
@@ -64,10 +64,11 @@ class Reading:
 
 
 class Reader:
-    """Reads functions of one project, each once."""
+    """Reads functions of one project, each once; `key` names what stands for an execution."""
 
-    def __init__(self, project: Project) -> None:
+    def __init__(self, project: Project, key: str) -> None:
         self.project = project
+        self._key = key
         self._known: dict[ast.AST, Reading] = {}
 
     def read(self, place: Place, depth: int = 0) -> Reading:
@@ -92,8 +93,8 @@ class Reader:
             found.times = _Count(acts).of(place.node.body)
             found.drawn = [
                 Remark(
-                    f"{text} is another value each time this runs; use the promise's id (ctx.id, "
-                    "or self.request.id) as the key of what must happen once",
+                    f"{text} is another value each time this runs: use {self._key} as the key of "
+                    "what must happen once",
                     call.lineno,
                 )
                 for call in acts
@@ -105,9 +106,9 @@ class Reader:
         """The function of the project that a call calls, if it can be told."""
         if isinstance(call.func, ast.Name):
             for node in ast.walk(place.node):
-                if isinstance(node, Function) and node is not place.node:
-                    if node.name == call.func.id:
-                        return Place(place.source, node)
+                inner = isinstance(node, Function) and node is not place.node
+                if inner and isinstance(node, Function) and node.name == call.func.id:
+                    return Place(place.source, node)
         dotted = place.source.dotted(call.func)
         if dotted.startswith("self.") and place.within is not None:
             return place.source.function(
@@ -193,9 +194,7 @@ class _Count:
 
 def _by_transaction(place: Place, acts: dict[ast.Call, Act]) -> dict[ast.Call, Act]:
     """Leave one of the writes of each `with` that is a transaction: they happen together."""
-    whole = any(
-        _TRANSACTION.search(place.source.dotted(one)) for one in place.node.decorator_list
-    )
+    whole = any(_TRANSACTION.search(place.source.dotted(one)) for one in place.node.decorator_list)
     blocks: list[list[ast.stmt]] = [place.node.body] if whole else []
     for node in own_nodes(place.node):
         if isinstance(node, ast.With | ast.AsyncWith):
@@ -234,9 +233,7 @@ def _called(call: ast.Call, source: Source) -> ast.Call:
     return ast.copy_location(made, call)
 
 
-def _awaited(
-    call: ast.Call, source: Source, results: dict[str, ast.Call]
-) -> ast.Call | None:
+def _awaited(call: ast.Call, source: Source, results: dict[str, ast.Call]) -> ast.Call | None:
     """The call of a task whose result this call waits for."""
     if not isinstance(call.func, ast.Attribute) or call.func.attr not in _WAITING:
         return None

@@ -36,11 +36,18 @@ class Edits:
 
     def imported(self, source: Source, module: str, *names: str) -> None:
         """Import what a file does not import yet."""
-        missing = [
-            name for name in sorted(names) if source.imports.get(name) != f"{module}.{name}"
-        ]
+        missing = [name for name in sorted(names) if source.imports.get(name) != f"{module}.{name}"]
         if missing:
             self.add(source, _import_line(source, module), _import_of(module, missing))
+
+    def import_line(self, source: Source, module: str) -> int:
+        """Below which line an import of a module belongs."""
+        return _import_line(source, module)
+
+    def after_imports(self, source: Source) -> int:
+        """The line that ends the imports at the beginning of a file."""
+        imports = _imports(source)
+        return (imports[-1].end_lineno or 0) if imports else _doc_end(source)
 
     def diff(self) -> str:
         """The unified diff, for `patch -p1` or `git apply` in the project's folder."""
@@ -79,30 +86,47 @@ def _import_of(module: str, names: list[str]) -> str:
 
 def _import_line(source: Source, module: str) -> int:
     """Below which line an import belongs: in its place among those of Celery or Kombu."""
-    imports = [node for node in source.tree.body if isinstance(node, ast.Import | ast.ImportFrom)]
-    imports = imports[: _leading(source)]
+    imports = _imports(source)
     if not imports:
-        doc = source.tree.body[0] if ast.get_docstring(source.tree) else None
-        return 0 if doc is None else doc.end_lineno or 0
+        return _doc_end(source)
     near = [at for at, node in enumerate(imports) if _first_name(node).startswith(_NEIGHBOURS)]
+    if not module.startswith(_NEIGHBOURS):
+        # A module of Python's own belongs to the first block, below a __future__.
+        future = [at for at, node in enumerate(imports) if _first_name(node) == "__future__"]
+        return imports[future[-1]].end_lineno or 0 if future else imports[0].lineno - 1
     at = near[-1] if near else len(imports) - 1
     while near and at + 1 < len(imports) and _goes_on(imports[at], imports[at + 1], module):
         at += 1
     return imports[at].end_lineno or imports[at].lineno
 
 
+def resonate_in(source: Source) -> str | None:
+    """The name under which a file has a Resonate already."""
+    for name, node in source.top_level.items():
+        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
+            made = source.dotted(node.value.func)
+            if made.startswith(("resonate_amqp.Resonate", "resonate_amqp.ext.celery.from_celery")):
+                return name
+    return None
+
+
 _NEIGHBOURS = ("celery", "kombu", "resonate_amqp")
 
 
-def _leading(source: Source) -> int:
-    """How many imports stand before anything that is no import, a docstring aside."""
-    count = 0
+def _imports(source: Source) -> list[ast.stmt]:
+    """The imports that stand before anything else, a docstring aside."""
+    found: list[ast.stmt] = []
     for node in source.tree.body:
         if isinstance(node, ast.Import | ast.ImportFrom):
-            count += 1
-        elif count and not isinstance(node, ast.If | ast.Try | ast.Expr):
+            found.append(node)
+        elif found and not isinstance(node, ast.If | ast.Try | ast.Expr):
             break
-    return count
+    return found
+
+
+def _doc_end(source: Source) -> int:
+    doc = source.tree.body[0] if ast.get_docstring(source.tree) else None
+    return 0 if doc is None else doc.end_lineno or 0
 
 
 def _goes_on(node: ast.stmt, following: ast.stmt, module: str) -> bool:

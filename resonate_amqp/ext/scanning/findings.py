@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
@@ -84,6 +85,15 @@ class Report:
     warnings: list[Remark] = field(default_factory=list)
     diff: str = ""
 
+    def gather(self) -> None:
+        """Say once of the whole what would be said of several of its parts."""
+        told = Counter(one for each in self.graded for one in each.warnings if not one.line)
+        for remark in [remark for remark, often in told.items() if often > 2]:
+            names = [each.name for each in self.graded if remark in each.warnings]
+            self.warnings.append(Remark(f"{remark.text} ({_listed(names)})"))
+            for each in self.graded:
+                each.warnings = [one for one in each.warnings if one != remark]
+
     def as_data(self) -> dict[str, Any]:
         """The report as JSON has it."""
         return {
@@ -93,6 +103,12 @@ class Report:
             "warnings": [_as_data(one) for one in self.warnings],
             "diff": self.diff,
         }
+
+
+def _listed(names: list[str]) -> str:
+    own = [name.rpartition(".")[2] for name in names]
+    more = f" and {len(own) - 3} more" if len(own) > 4 else ""
+    return ", ".join(own[:3] if more else own) + more
 
 
 def _as_data(remark: Remark) -> dict[str, Any]:

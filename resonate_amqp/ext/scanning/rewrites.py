@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable
 from urllib.parse import quote
 
@@ -15,6 +16,8 @@ QueueOf = Callable[[str], str]
 """The queue that a task's name is routed to; empty when it is not known."""
 
 _LONGEST = 300
+_UNFIT = re.compile(r"^(?:self|cls|\w*(?:message|connection|channel|producer|session))$")
+"""Arguments that no step can be given, since they are recorded as JSON."""
 _SIGNATURES = ("s", "si", "signature", "subtask")
 
 
@@ -64,14 +67,20 @@ class Rewriter:
         )
 
     def _of_helper(self, act: Act, name: str) -> str:
-        given = ", ".join([name, *_unparsed(act.call)])
         assert act.helper is not None
+        if Kind.WAIT in act.kinds and Kind.TASK not in act.kinds:
+            return self._answered(act, f"yield {_asked(act.call)}")
+        carried = [one for one in _unparsed(act.call) if not _UNFIT.search(one)]
+        given = ", ".join([name, *carried])
+        said = f"yield ctx.lfc({given})"
+        if len(carried) < len(_unparsed(act.call)):
+            said += f", with {act.helper.node.name} taking the rest from elsewhere: not JSON"
         if Kind.TASK in act.kinds or act.times > 1 or act.kinds <= {Kind.SLEEP, Kind.POLL}:
             inner = ", ".join(["ctx", *_unparsed(act.call)])
             return self._answered(
                 act, f"yield from {name}({inner}), and name the steps in {act.helper.node.name} too"
             )
-        return self._answered(act, f"yield ctx.lfc({given})")
+        return self._answered(act, said)
 
     def _of_task(self, act: Act) -> str:
         call = act.call
@@ -202,10 +211,22 @@ class Rewriter:
         return ast.unparse(act.call.func)
 
 
+def _asked(call: ast.Call) -> str:
+    """The call of a service that a function which sends a request and waits stands for."""
+    texts = [_text(one) for one in call.args if _text(one)]
+    rest = [one for one in call.args if not _text(one) and not _UNFIT.search(ast.unparse(one))]
+    given = ", ".join(['"FUNCTION"', *(ast.unparse(one) for one in rest)])
+    queue = texts[0] if texts else "QUEUE"
+    return f'ctx.rfc({given}).options(target="queue://{quote(queue, safe="")}")'
+
+
 def _list(act: Act) -> str:
     """What a function of the project does, and where."""
     assert act.helper is not None
-    done = sorted(kind.value for kind in act.kinds)
+    # One that waits between two tries is still one that tries.
+    kinds = act.kinds & EFFECTS.keys() or act.kinds
+    kinds |= act.kinds & {Kind.WAIT, Kind.TASK}
+    done = sorted(kind.value for kind in kinds)
     often = f" ({act.times} effects)" if act.times > 1 else ""
     at = f"line {act.helper.node.lineno} of {act.helper.source.path.name}"
     return f"{' and '.join(done)}{often} ({at})"

@@ -27,4 +27,5 @@ def scan(app: Celery, module: str, name: str, project: Project) -> Report:
     report.graded = [grading.of(one) for one in registered]
     reused_ids(project, registered, report)
     report.diff = patched(project, module, app, registered, report.graded)
+    report.gather()
     return report

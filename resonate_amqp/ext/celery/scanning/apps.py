@@ -79,7 +79,10 @@ def _imported(name: str) -> ModuleType:
         raise NothingToScan(f"module {name!r} cannot be imported: {error}") from error
     except Exception as error:  # a module may raise anything while it is imported
         why = f"{type(error).__name__}: {error}"
-        raise NothingToScan(f"module {name!r} cannot be imported: {why}") from error
+        raise NothingToScan(
+            f"module {name!r} cannot be imported: {why}; scan in the folder and with the variables "
+            "that your workers have"
+        ) from error
 
 
 def _complete(app: Celery, where: str) -> None:

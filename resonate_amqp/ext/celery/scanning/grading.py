@@ -49,7 +49,7 @@ class Grading:
     ) -> None:
         self._app = app
         self._project = project
-        self._reader = Reader(project)
+        self._reader = Reader(project, "ctx.id, or self.request.id,")
         self._green = next((name for name in GREEN if name in pool), "")
         self._fanout = {one.name for one in app.amqp.queues.values() if is_fanout(one)}
 
@@ -161,6 +161,8 @@ def options_of(one: Registered) -> dict[str, str]:
         if not cls.__module__.startswith("celery.") and cls is not object
         for name, value in vars(cls).items()
     }
+    # What the app is configured with stands on every task's class as well.
+    given = {name: getattr(task.app.conf, theirs, None) for name, theirs in Task.from_config}
     if one.decorated_at is not None and one.bound:
         found["bind"] = "True"
     bases = [cls for cls in type(task).__mro__[1:] if _is_own(cls)]
@@ -168,7 +170,7 @@ def options_of(one: Registered) -> dict[str, str]:
         found["base"] = bases[0].__qualname__
     for name in _OPTIONS:
         value = own.get(name)
-        if value is None or value is False:
+        if value is None or value is False or value == given.get(name):
             continue
         found[name] = _shown(value)
     if _is_pydantic(one):
@@ -256,23 +258,21 @@ def _is_record(kind: type) -> bool:
 def _of_classes(task: Task) -> Iterator[Remark]:
     """What a shop's own base class does around a task."""
     for cls in type(task).__mro__:
-        if not _is_own(cls) or cls is type(task) and getattr(task, "_decorated", False):
+        if not _is_own(cls) or (cls is type(task) and getattr(task, "_decorated", False)):
             continue
         hooks = [name for name in _HOOKS if name in vars(cls)]
         if "__call__" in hooks:
             yield Remark(
-                f"its class {cls.__qualname__} has a __call__, which runs again at each return "
-                "from a wait, around the durable function; what it catches must not be a "
-                "BaseException"
+                f"the class {cls.__qualname__} has a __call__, which stands around the durable "
+                "function: it runs again at each return from a wait, and must let a BaseException "
+                "through, by which a task leaves to wait"
             )
         if others := [name for name in hooks if name != "__call__"]:
             yield Remark(
-                f"its class {cls.__qualname__} has {', '.join(others)}: "
+                f"the class {cls.__qualname__} has {', '.join(others)}: "
                 f"{'it is' if len(others) == 1 else 'they are'} called by each worker that "
                 "takes its message, not once per promise"
             )
-    if any(_is_own(cls) for cls in type(task).__mro__[1:]):
-        yield Remark("it has a base class of yours: use the decorator, and keep base= as it is")
 
 
 def _of_nodes(place: Place) -> Iterator[Remark]:

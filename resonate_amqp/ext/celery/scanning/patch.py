@@ -8,7 +8,7 @@ import sys
 from celery import Celery
 
 from resonate_amqp.ext.celery.scanning.functions import Registered
-from resonate_amqp.ext.scanning.edits import RESONATE, Edits
+from resonate_amqp.ext.scanning.edits import RESONATE, Edits, resonate_in
 from resonate_amqp.ext.scanning.findings import Grade, Graded, Remark
 from resonate_amqp.ext.scanning.sources import Place, Project, Source
 
@@ -42,15 +42,19 @@ def patched(
 def _decorate(
     edits: Edits, source: Source, tasks: list[Registered], home: tuple[Source, str] | None
 ) -> None:
-    name = resonate_in(source, DOOR)
+    name = resonate_in(source)
     given = f"({name or RESONATE})"
     if name is not None:
         edits.imported(source, DOOR, "durable")
     elif home is not None and home[0] is source:
         edits.imported(source, DOOR, "durable", "from_celery")
         edits.add(source, _configured(source, home[1]), f"{RESONATE} = from_celery({home[1]})")
-    elif home is not None and _knows(source, home[0]):
-        made = resonate_in(home[0], DOOR)
+    elif (
+        home is not None
+        and _knows(source, home[0])
+        and not _imports_early(home[0], home[1], source)
+    ):
+        made = resonate_in(home[0])
         if made is None:
             edits.imported(home[0], DOOR, "from_celery")
             line = _configured(home[0], home[1])
@@ -68,18 +72,6 @@ def _decorate(
         decorators = one.place.node.decorator_list
         below = 0 if at is None else decorators[at].end_lineno or 0
         edits.decorate(one.place, below, f"@durable{given}")
-
-
-def resonate_in(source: Source, door: str) -> str | None:
-    """The name under which a file has a Resonate already."""
-    for name, node in source.top_level.items():
-        if isinstance(node, ast.Assign) and isinstance(node.value, ast.Call):
-            made = source.dotted(node.value.func)
-            if made in (f"{door}.from_celery", "resonate_amqp.Resonate") or made.startswith(
-                "resonate_amqp.Resonate."
-            ):
-                return name
-    return None
 
 
 def _home(
@@ -107,6 +99,17 @@ def _knows(source: Source, home: Source) -> bool:
     return any(one == home.name or one.startswith(f"{home.name}.") for one in known)
 
 
+def _imports_early(home: Source, app: str, source: Source) -> bool:
+    """Whether the app's module imports a file before its Resonate can be made."""
+    line = _configured(home, app)
+    return any(
+        isinstance(node, ast.Import | ast.ImportFrom)
+        and node.lineno <= line
+        and source.name in ast.unparse(node)
+        for node in home.tree.body
+    )
+
+
 def _configured(source: Source, app: str) -> int:
     """The line below which the app is configured: its last statement before the first task."""
     last = source.top_level[app].end_lineno or 0
@@ -117,7 +120,9 @@ def _configured(source: Source, app: str) -> int:
         elif begun and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
             if any(_names(one, app) for one in node.decorator_list):
                 break
-        elif begun and isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) and _names(node, app):
+        elif (
+            begun and isinstance(node, ast.Assign | ast.AugAssign | ast.Expr) and _names(node, app)
+        ):
             last = node.end_lineno or last
     return last
 

@@ -1,4 +1,4 @@
-"""Reuse: the task ids that callers choose, each of which is one execution once a task is durable."""
+"""Reuse: the task ids that callers choose, each of which is one execution of a durable task."""
 
 from __future__ import annotations
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 WIDTH = 80
 HINTS = {
-    "name the steps": "Give each ctx as its first parameter (after self), and write for each line "
-    "what stands below it. A function given to ctx.lfc takes ctx first; what it is given and "
-    "answers is recorded as JSON.",
+    "name the steps": "Decorate each too, give it ctx as its first parameter (after self), and "
+    "write for each line what stands below it. A function given to ctx.lfc takes ctx first; its "
+    "arguments and its result are recorded as JSON.",
     "decorate as it is": "The diff below does it.",
     "leave it": "",
 }
@@ -112,8 +112,9 @@ def _show(report: Report) -> None:
 
 
 def _show_graded(one: Graded) -> None:
-    at = f"  {one.path}:{one.line}" if one.path and one.line else ""
-    click.echo(f"\n  {click.style(one.name, bold=True)}{at}")
+    at = f"{one.path}:{one.line}" if one.path and one.line else ""
+    between = "  " if len(one.name) + len(at) + 4 <= WIDTH else "\n  "
+    click.echo(f"\n  {click.style(one.name, bold=True)}{between if at else ''}{at}")
     if one.options:
         said = (
             name if value == "True" else f"{name}={value}" for name, value in one.options.items()

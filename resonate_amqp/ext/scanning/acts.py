@@ -17,7 +17,7 @@ OUTSIDE = {Kind.TASK, Kind.WAIT, Kind.SLEEP, Kind.POLL}
 _DEPTH = 6
 _TRANSACTION = re.compile(r"atomic|begin|transaction|session|connect|closing|cursor", re.IGNORECASE)
 _WAITING = {"get", "wait", "join", "get_leaf"}
-_CANVAS = re.compile(r"^celery\.(?:canvas\.)?(?:group|chain|chord|chunks|xmap|xstarmap|signature)$")
+_CANVAS = re.compile(r"^celery\.(?:canvas\.)?(?:group|chain|chord|chunks|xmap|xstarmap)(?:\(\))?$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +134,7 @@ class Reader:
             kind = _kind_of(call, source)
             if kind is Kind.TASK:
                 canvas = _CANVAS.search(source.dotted(call.func))
-                covered |= set(ast.walk(node if canvas else call.func))
+                covered |= set(ast.walk(node if canvas else call.func)) - {node}
             if kind is Kind.SLEEP and loop:
                 kind = Kind.POLL
             if kind is not None:

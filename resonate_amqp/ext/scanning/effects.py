@@ -39,7 +39,7 @@ _QUERY = r"\.objects(?:\.\w+\(\))*"
 
 _NAMES: tuple[tuple[Kind, str], ...] = (
     (Kind.TASK, r"\.(?:delay|apply_async|send_task|delay_on_commit|apply_async_on_commit)$"),
-    (Kind.TASK, r"^celery\.(?:canvas\.)?(?:group|chain|chord|chunks|xmap|xstarmap|signature)$"),
+    (Kind.TASK, r"^celery\.(?:canvas\.)?(?:group|chain|chord|chunks|xmap|xstarmap)(?:\(\))?$"),
     (Kind.SLEEP, r"^(?:time|gevent|eventlet)\.sleep$"),
     (Kind.WAIT, r"\.drain_events$|\.AsyncResult\(\)\.(?:get|wait)$|\.(?:join_native|collect)$"),
     (Kind.REQUEST, rf"^(?:requests|httpx)\.{_WRITES}$|^urllib\.request\.urlopen$"),
@@ -74,7 +74,7 @@ def kind_of(call: ast.Call, dotted: str) -> Kind | None:
 
 def drawn_in(call: ast.Call, dotted: Callable[[ast.AST], str]) -> str:
     """What among a call's arguments is another value at each run, such as `uuid4()`."""
-    for value in [*call.args, *(one.value for one in call.keywords)]:
+    for value in [*call.args, *(one.value for one in call.keywords if one.arg != "task_id")]:
         for node in ast.walk(value):
             if isinstance(node, ast.Call) and _DRAWN.search(dotted(node.func)):
                 return ast.unparse(node)
@@ -98,8 +98,5 @@ def _first_text(call: ast.Call) -> str:
 
 def _mode(call: ast.Call) -> str:
     given = [*call.args[1:2], *(one.value for one in call.keywords if one.arg == "mode")]
-    return next((one.value for one in given if _is_text(one)), "r")
-
-
-def _is_text(node: ast.expr) -> bool:
-    return isinstance(node, ast.Constant) and isinstance(node.value, str)
+    texts = [one.value for one in given if isinstance(one, ast.Constant)]
+    return next((text for text in texts if isinstance(text, str)), "r")

@@ -25,90 +25,92 @@ class Rewriter:
     """Says of the acts of one function what to write instead."""
 
     def __init__(self, place: Place, queue_of: QueueOf = lambda _name: "") -> None:
-        self._place = place
         self._queue_of = queue_of
-        self._answers = {
-            node.value: ast.unparse(node.targets[0])
-            for node in ast.walk(place.node)
-            if isinstance(node, ast.Assign)
+        assigned = [node for node in ast.walk(place.node) if isinstance(node, ast.Assign)]
+        self._answers: dict[ast.AST, str] = {
+            node.value: ast.unparse(node.targets[0]) for node in assigned
+        }
+        self._lists = {
+            node.value.elt: node.value for node in assigned if isinstance(node.value, ast.ListComp)
         }
         self._returned = {
             node.value for node in ast.walk(place.node) if isinstance(node, ast.Return)
         }
-        self._held: set[str] = set()
+        self._handles: set[str] = set()
 
     def step(self, act: Act) -> Step:
         """The act as a step."""
-        call, name = act.call, self._named(act)
         if act.helper is not None:
-            return Step(act.line, f"calls {name}(), which {_list(act)}", self._of_helper(act, name))
-        (kind,) = act.kinds
+            return self._of_helper(act, act.helper)
+        call, (kind,) = act.call, act.kinds
         loop = f", in the loop of line {act.loop}" if act.loop else ""
         match kind:
             case Kind.TASK:
-                return Step(act.line, f"calls {self._callee(call)}{loop}", self._of_task(act))
+                return Step(act.line, f"{_calls(call)}{loop}", self._of_task(act))
             case Kind.WAIT:
-                return Step(act.line, self._waits(act) + loop, self._of_wait(act))
+                return Step(act.line, f"{self._waits(act)}{loop}", self._of_wait(act))
             case Kind.SLEEP:
                 return Step(act.line, "sleeps", f"yield ctx.sleep({_arguments(call)})")
             case Kind.POLL:
-                return Step(
-                    act.line,
-                    f"polls: sleeps in the loop of line {act.loop}",
-                    f"yield ctx.sleep({_arguments(call)}), and what the loop asks: "
-                    "yield ctx.lfc(FUNCTION, …); or yield ctx.promise(), which whoever knows "
-                    "resolves",
+                does = (
+                    f"polls: sleeps in the loop of line {act.loop}; what the loop asks becomes a "
+                    "step too, or a ctx.promise() that whoever knows resolves"
                 )
-        moved = f"def {EFFECTS[kind]}(ctx, …) with this call; here: "
-        return Step(
-            act.line,
-            f"{kind.value}: {ast.unparse(call.func)}(…){loop}",
-            f"{moved}yield ctx.lfc({EFFECTS[kind]}, …)",
-        )
+                return Step(act.line, does, f"yield ctx.sleep({_arguments(call)})")
+        does = f"{kind.value}: {ast.unparse(call.func)}(…){loop}; move it to a function of its own"
+        return Step(act.line, does, f"yield ctx.lfc({EFFECTS[kind]}, …)")
 
-    def _of_helper(self, act: Act, name: str) -> str:
-        assert act.helper is not None
+    def _of_helper(self, act: Act, helper: Place) -> Step:
+        name, given = ast.unparse(act.call.func), _unparsed(act.call)
+        does = f"calls {name}(), which {_list(act, helper)}"
         if Kind.WAIT in act.kinds and Kind.TASK not in act.kinds:
-            return self._answered(act, f"yield {_asked(act.call)}")
-        carried = [one for one in _unparsed(act.call) if not _UNFIT.search(one)]
-        given = ", ".join([name, *carried])
-        said = f"yield ctx.lfc({given})"
-        if len(carried) < len(_unparsed(act.call)):
-            said += f", with {act.helper.node.name} taking the rest from elsewhere: not JSON"
+            return Step(act.line, does, self._answered(act, f"yield {_asked(act.call)}"))
         if Kind.TASK in act.kinds or act.times > 1 or act.kinds <= {Kind.SLEEP, Kind.POLL}:
-            inner = ", ".join(["ctx", *_unparsed(act.call)])
-            return self._answered(
-                act, f"yield from {name}({inner}), and name the steps in {act.helper.node.name} too"
-            )
-        return self._answered(act, said)
+            said = f"yield from {name}({', '.join(['ctx', *given])})"
+            return Step(act.line, f"{does}; name its steps too", self._answered(act, said))
+        carried = [one for one in given if not _UNFIT.search(one)]
+        if left := [one for one in given if _UNFIT.search(one)]:
+            does += f"; it must get {' and '.join(left)} elsewhere, which no JSON carries"
+        return Step(
+            act.line, does, self._answered(act, f"yield ctx.lfc({', '.join([name, *carried])})")
+        )
 
     def _of_task(self, act: Act) -> str:
         call = act.call
-        verb = _verb(call)
-        if _is_canvas(call):
+        if _links_in(call) or _is_canvas(call):
             return self._of_canvas(act, call)
-        if verb == "replace":
+        if _verb(call) == "replace":
             return f"return (yield {self._call_of('rfc', call.args[0])})"
+        if (many := self._lists.get(call)) is not None:
+            loops = " ".join(ast.unparse(each).strip() for each in many.generators)
+            made = f"yield ctx.gather(*[{self._begun('rfc', call)} {loops}])"
+            return f"{self._answers[many]} = {made}"
         mode = "detached"
-        if call in self._answers and self._answers[call].isidentifier():
+        if self._answers.get(call, "").isidentifier():
             mode = "rfi"
-            self._held.add(self._answers[call])
+            self._handles.add(self._answers[call])
         return self._answered(act, f"yield {self._begun(mode, call)}")
 
     def _of_wait(self, act: Act) -> str:
         call, begun = act.call, act.begun
         if begun is None:
-            return self._answered(
-                act,
-                'yield ctx.rfc("FUNCTION", …).options(target="queue://QUEUE"), '
-                "which sends the request too",
-            )
+            asked = 'ctx.rfc("FUNCTION", …).options(target="queue://QUEUE")'
+            return self._answered(act, f"yield {asked}")
         if isinstance(call.func, ast.Attribute) and isinstance(call.func.value, ast.Name):
             name = call.func.value.id
-            return self._answered(act, f"yield {name}" if name in self._held else "yield it")
-        if _is_canvas(begun):
+            return self._answered(act, f"yield {name}" if name in self._handles else name)
+        if _links_in(begun) or _is_canvas(begun):
             return self._of_canvas(act, begun)
         return self._answered(act, f"yield {self._begun('rfc', begun)}")
+
+    def _waits(self, act: Act) -> str:
+        if act.begun is None:
+            return "waits for a reply"
+        func = act.call.func
+        if isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name):
+            held = "" if func.value.id in self._handles else ", which is the value itself by then"
+            return f"waits for the result {func.value.id}{held}"
+        return f"{_calls(act.begun)} and waits for the result"
 
     def _begun(self, mode: str, call: ast.Call) -> str:
         """The command that a call of a task becomes."""
@@ -134,7 +136,9 @@ class Rewriter:
         if queue:
             options.append(f'target="celery://{quote(queue, safe="")}"')
         for theirs, ours in (("countdown", "delay"), ("task_id", "id")):
-            if (value := named.get(theirs)) is not None:
+            value = named.get(theirs)
+            # An id that is drawn would be another one whenever the function runs again.
+            if value is not None and not isinstance(value, ast.Call):
                 options.append(f"{ours}={ast.unparse(value)}")
         said = f"ctx.{mode}({', '.join([callee, *arguments])})"
         return said + (f".options({', '.join(options)})" if options else "")
@@ -153,30 +157,35 @@ class Rewriter:
         return f"ctx.{mode}(TASK, …)"
 
     def _of_canvas(self, act: Act, call: ast.Call) -> str:
-        made = _canvas(call)
+        made, links = _canvas(call), _links_in(call)
         kind = "" if made is None else ast.unparse(made.func).rpartition(".")[2]
-        if made is None or kind not in ("group", "chain", "chord"):
-            return "yield ctx.rfc(TASK, …) one after the other, or yield ctx.gather(…) at once"
+        if links or (made is not None and kind == "chain"):
+            if made is not None and not links:
+                links = made.args if len(made.args) > 1 else _links(made.args[0])
+            return self._of_chain(act, links)
+        if made is None or kind not in ("group", "chord"):
+            return "yield ctx.gather(ctx.rfc(TASK, …), …)"
         if kind == "group":
             return self._answered(act, f"yield {self._gathered(made.args)}")
-        if kind == "chain":
-            lines, before = [], ()
-            links = made.args if len(made.args) > 1 else list(_links(made.args[0]))
-            for number, one in enumerate(links, 1):
-                lines.append(f"value{number} = yield {self._call_of('rfc', one, *before)}")
-                before = (f"value{number}",)
-            return "; ".join(lines)
-        body = call.args[0] if call is not made and call.args else None
-        body = made.args[1] if len(made.args) > 1 else body
-        then = self._call_of("rfc", body, "results") if body is not None else "ctx.rfc(TASK, …)"
-        return f"results = yield {self._gathered(made.args[:1])}; yield {then}"
+        given = [*made.args[1:2], *(call.args if call is not made else [])]
+        then = self._call_of("rfc", given[0], "results") if given else "ctx.rfc(TASK, results)"
+        said = f"results = yield {self._gathered(made.args[:1])}; "
+        return said + self._answered(act, f"yield {then}")
+
+    def _of_chain(self, act: Act, links: list[ast.expr]) -> str:
+        *before, last = links
+        said, value = "", list[str]()
+        for one in before:
+            said += f"value = yield {self._call_of('rfc', one, *value)}; "
+            value = ["value"]
+        return said + self._answered(act, f"yield {self._call_of('rfc', last, *value)}")
 
     def _gathered(self, given: list[ast.expr]) -> str:
         made = []
         for one in given:
             match one:
                 case ast.GeneratorExp(elt=elt) | ast.ListComp(elt=elt):
-                    loops = " ".join(ast.unparse(each) for each in one.generators).strip()
+                    loops = " ".join(ast.unparse(each).strip() for each in one.generators)
                     made.append(f"*[{self._call_of('rfc', elt)} {loops}]")
                 case ast.List(elts=elts) | ast.Tuple(elts=elts):
                     made += [self._call_of("rfc", each) for each in elts]
@@ -191,24 +200,19 @@ class Rewriter:
             return f"{self._answers[act.call]} = {said}"
         return f"return ({said})" if act.call in self._returned else said
 
-    def _waits(self, act: Act) -> str:
-        if act.begun is None:
-            return "waits for a reply"
-        if isinstance(act.call.func, ast.Attribute) and isinstance(act.call.func.value, ast.Name):
-            return f"waits for the result {act.call.func.value.id}"
-        return f"calls {self._callee(act.begun)} and waits for its result"
 
-    def _callee(self, call: ast.Call) -> str:
-        if _is_canvas(call):
-            made = _canvas(call)
-            return "other tasks" if made is None else f"a {ast.unparse(made.func)} of tasks"
-        if _verb(call) == "send_task" and call.args:
-            return f"the task {ast.unparse(call.args[0])}"
-        func = call.func
-        return f"the task {ast.unparse(func.value if isinstance(func, ast.Attribute) else func)}"
-
-    def _named(self, act: Act) -> str:
-        return ast.unparse(act.call.func)
+def _calls(call: ast.Call) -> str:
+    if _links_in(call):
+        return "calls a chain of tasks"
+    if _is_canvas(call):
+        made = _canvas(call)
+        return "calls other tasks" if made is None else f"calls a {ast.unparse(made.func)} of tasks"
+    if _verb(call) == "replace":
+        return "replaces itself by another task"
+    if _verb(call) == "send_task" and call.args:
+        return f"calls the task {ast.unparse(call.args[0])}"
+    func = call.func
+    return f"calls the task {ast.unparse(func.value if isinstance(func, ast.Attribute) else func)}"
 
 
 def _asked(call: ast.Call) -> str:
@@ -220,16 +224,14 @@ def _asked(call: ast.Call) -> str:
     return f'ctx.rfc({given}).options(target="queue://{quote(queue, safe="")}")'
 
 
-def _list(act: Act) -> str:
+def _list(act: Act, helper: Place) -> str:
     """What a function of the project does, and where."""
-    assert act.helper is not None
     # One that waits between two tries is still one that tries.
     kinds = act.kinds & EFFECTS.keys() or act.kinds
     kinds |= act.kinds & {Kind.WAIT, Kind.TASK}
     done = sorted(kind.value for kind in kinds)
-    often = f" ({act.times} effects)" if act.times > 1 else ""
-    at = f"line {act.helper.node.lineno} of {act.helper.source.path.name}"
-    return f"{' and '.join(done)}{often} ({at})"
+    often = f"{act.times} effects, " if act.times > 1 else ""
+    return f"{' and '.join(done)} ({often}{helper.source.path.name}:{helper.node.lineno})"
 
 
 def _verb(call: ast.Call) -> str:
@@ -254,10 +256,15 @@ def _canvas(call: ast.Call) -> ast.Call | None:
                 return None
 
 
+def _links_in(call: ast.Call) -> list[ast.expr]:
+    """The signatures of `(a.s() | b.s()).delay()`; empty for any other call."""
+    node: ast.expr = call
+    while isinstance(node, ast.Call | ast.Attribute):
+        node = node.func if isinstance(node, ast.Call) else node.value
+    return _links(node) if isinstance(node, ast.BinOp) else []
+
+
 def _is_canvas(call: ast.Call) -> bool:
-    match call.func:
-        case ast.Attribute(value=ast.BinOp()):
-            return True
     made = _canvas(call)
     name = "" if made is None else ast.unparse(made.func).rpartition(".")[2]
     return name in ("group", "chain", "chord", "chunks", "xmap", "xstarmap")

@@ -8,7 +8,6 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from celery import Celery
-from kombu import Queue
 from kombu.common import Broadcast
 
 from resonate_amqp.errors import ResonateError, UsageError
@@ -22,8 +21,8 @@ JSON = ("json", "application/json")
 
 def facts(app: Celery) -> dict[str, str]:
     """The app's broker, queues and pool, in a line each; passwords are not shown."""
-    found = {"broker": _shown(app), "pool": pool_of(app) or "as the worker is told"}
-    queues = [f"{_name(one)}{_features(one)}" for one in queues_of(app)]
+    found = {"broker": _shown(app), "pool": pool_of(app) or "prefork, unless the worker is told"}
+    queues = [f"{name_of(one)}{_features(one)}" for one in queues_of(app)]
     return found | {"queues": ", ".join(queues)}
 
 
@@ -45,14 +44,20 @@ def warnings(app: Celery) -> list[Remark]:
     return [Remark(text) for text in found]
 
 
-def queues_of(app: Celery) -> list[Queue]:
+def queues_of(app: Celery) -> list[Any]:
     """The queues that the app is configured with."""
-    return sorted(app.amqp.queues.values(), key=_name)
+    return sorted(app.amqp.queues.values(), key=name_of)
 
 
-def is_fanout(queue: Queue) -> bool:
+def is_fanout(queue: Any) -> bool:
     """Whether each worker gets a copy of what is sent to a queue."""
     return isinstance(queue, Broadcast) or getattr(queue.exchange, "type", "") == "fanout"
+
+
+def name_of(queue: Any) -> str:
+    """What a queue was called by whoever configured it."""
+    # A Broadcast queue is named anew at each start; its exchange is what was configured.
+    return str(queue.alias or queue.exchange.name if isinstance(queue, Broadcast) else queue.name)
 
 
 def pool_of(app: Celery) -> str:
@@ -122,7 +127,7 @@ def _of_content(app: Celery) -> Iterator[str]:
 
 def _of_queues(app: Celery) -> Iterator[str]:
     queues = queues_of(app)
-    quorum = [_name(one) for one in queues if _type(one) == "quorum"]
+    quorum = [name_of(one) for one in queues if _type(one) == "quorum"]
     if quorum:
         one = len(quorum) == 1
         yield (
@@ -133,11 +138,11 @@ def _of_queues(app: Celery) -> Iterator[str]:
     for queue in queues:
         if is_fanout(queue):
             yield (
-                f"{_name(queue)} is a Broadcast (fanout) queue: one message is one execution in "
+                f"{name_of(queue)} is a Broadcast (fanout) queue: one message is one execution in "
                 "each worker's queue; do not give id= to its tasks, or one worker alone runs it"
             )
         if _type(queue) == "stream":
-            yield f"{_name(queue)} is a stream: its messages are not settled one by one"
+            yield f"{name_of(queue)} is a stream: its messages are not settled one by one"
 
 
 def _shown(app: Celery) -> str:
@@ -153,16 +158,11 @@ def _from_environment() -> bool:
     return bool(os.environ.get("CELERY_BROKER_URL"))
 
 
-def _name(queue: Queue) -> str:
-    # A Broadcast queue is named anew at each start; its exchange is what was configured.
-    return str(queue.alias or queue.exchange.name if isinstance(queue, Broadcast) else queue.name)
-
-
-def _type(queue: Queue) -> str:
+def _type(queue: Any) -> str:
     return str((queue.queue_arguments or {}).get("x-queue-type") or "")
 
 
-def _features(queue: Queue) -> str:
+def _features(queue: Any) -> str:
     arguments: dict[str, Any] = queue.queue_arguments or {}
     found = [_type(queue)] if _type(queue) else []
     if is_fanout(queue):

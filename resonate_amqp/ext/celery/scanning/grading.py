@@ -12,7 +12,7 @@ from typing import Any
 from celery import Celery, Task
 
 from resonate_amqp.ext.celery.made import made_of
-from resonate_amqp.ext.celery.scanning.configuration import is_fanout
+from resonate_amqp.ext.celery.scanning.configuration import is_fanout, name_of
 from resonate_amqp.ext.celery.scanning.functions import Registered, keyword
 from resonate_amqp.ext.celery.tasks import DurableTask
 from resonate_amqp.ext.celery.workers import GREEN
@@ -51,11 +51,14 @@ class Grading:
         self._project = project
         self._reader = Reader(project, "ctx.id, or self.request.id,")
         self._green = next((name for name in GREEN if name in pool), "")
-        self._fanout = {one.name for one in app.amqp.queues.values() if is_fanout(one)}
+        queues = app.amqp.queues.values()
+        self._fanout = {one.name: name_of(one) for one in queues if is_fanout(one)}
 
     def of(self, one: Registered) -> Graded:
         """The task's grade, its steps, and its warnings."""
         graded = Graded("task", one.task.name, one.path, one.line, options=options_of(one))
+        if (queue := self._queue_of(one.task.name)) != self._app.conf.task_default_queue:
+            graded.options.setdefault("queue", self._fanout.get(queue, queue))
         reading = None if one.place is None else self._reader.read(one.place)
         for why in self._left(one):
             graded.leave(why)
@@ -141,7 +144,9 @@ class Grading:
             )
         queue = self._queue_of(one.task.name)
         if queue in self._fanout:
-            yield Remark(f"it is routed to the fanout queue {queue}: each worker runs it once")
+            yield Remark(
+                f"it is routed to the fanout queue {self._fanout[queue]}: each worker runs it once"
+            )
         if one.task.rate_limit and any(act.outside for act in reading.acts):
             yield Remark(f"rate_limit {one.task.rate_limit} counts each return from a wait too")
         limited = one.task.time_limit or one.task.soft_time_limit
@@ -165,7 +170,7 @@ def options_of(one: Registered) -> dict[str, str]:
     given = {name: getattr(task.app.conf, theirs, None) for name, theirs in Task.from_config}
     if one.decorated_at is not None and one.bound:
         found["bind"] = "True"
-    bases = [cls for cls in type(task).__mro__[1:] if _is_own(cls)]
+    bases = [cls for cls in type(task).__mro__[1:] if _is_own(cls) and cls is not task.app.Task]
     if bases:
         found["base"] = bases[0].__qualname__
     for name in _OPTIONS:

@@ -16,10 +16,13 @@ def reused_ids(project: Project, registered: list[Registered], report: Report) -
     """Warn of each `task_id=` in the modules of the tasks that may stand for several messages."""
     sources = {one.place.source for one in registered if one.place is not None}
     for source in sorted(sources, key=lambda one: one.path):
+        lines: dict[str, list[str]] = {}
         for call, said in _given(source):
+            lines.setdefault(said, []).append(str(call.lineno))
+        for said, at in lines.items():
             report.warnings.append(
                 Remark(
-                    f"{project.shown(source.path)}:{call.lineno} sends with task_id={said}: the "
+                    f"{project.shown(source.path)}:{', '.join(at)} sends with task_id={said}: the "
                     "task id is the promise's, so that a second message with the same one "
                     "returns the first one's outcome and does not run",
                 )

@@ -21,6 +21,7 @@ class Edits:
     _added: dict[Source, dict[int, list[str]]] = field(
         default_factory=lambda: defaultdict(lambda: defaultdict(list))
     )
+    _imports: dict[tuple[Source, str], set[str]] = field(default_factory=lambda: defaultdict(set))
 
     def add(self, source: Source, below: int, line: str) -> None:
         """Add a line, once."""
@@ -36,9 +37,9 @@ class Edits:
 
     def imported(self, source: Source, module: str, *names: str) -> None:
         """Import what a file does not import yet."""
-        missing = [name for name in sorted(names) if source.imports.get(name) != f"{module}.{name}"]
-        if missing:
-            self.add(source, _import_line(source, module), _import_of(module, missing))
+        self._imports[source, module] |= {
+            name for name in names if source.imports.get(name) != f"{module}.{name}"
+        }
 
     def import_line(self, source: Source, module: str) -> int:
         """Below which line an import of a module belongs."""
@@ -51,6 +52,11 @@ class Edits:
 
     def diff(self) -> str:
         """The unified diff, for `patch -p1` or `git apply` in the project's folder."""
+        for (source, module), names in sorted(self._imports.items(), key=lambda one: one[0][1]):
+            if names:
+                text = f"from {module} import {', '.join(sorted(names))}"
+                self.add(source, _import_line(source, module), text)
+        self._imports.clear()
         files = sorted(self._added.items(), key=lambda item: item[0].path)
         return "".join(self._diff_of(source, added) for source, added in files)
 
@@ -80,20 +86,21 @@ def _lines(source: Source) -> list[str]:
     return [f"{one}\n" for one in parts[:-1]] + ([parts[-1]] if parts[-1] else [])
 
 
-def _import_of(module: str, names: list[str]) -> str:
-    return f"from {module} import {', '.join(names)}"
-
-
 def _import_line(source: Source, module: str) -> int:
     """Below which line an import belongs: in its place among those of Celery or Kombu."""
     imports = _imports(source)
     if not imports:
         return _doc_end(source)
+    same = [node for node in imports if _first_name(node) == module]
+    if same:
+        return same[-1].end_lineno or 0
     near = [at for at, node in enumerate(imports) if _first_name(node).startswith(_NEIGHBOURS)]
     if not module.startswith(_NEIGHBOURS):
         # A module of Python's own belongs to the first block, below a __future__.
         future = [at for at, node in enumerate(imports) if _first_name(node) == "__future__"]
-        return imports[future[-1]].end_lineno or 0 if future else imports[0].lineno - 1
+        first = future[-1] + 1 if future else 0
+        alone = first == len(imports)
+        return (imports[-1].end_lineno or 0) if alone else imports[first].lineno - 1
     at = near[-1] if near else len(imports) - 1
     while near and at + 1 < len(imports) and _goes_on(imports[at], imports[at + 1], module):
         at += 1
@@ -111,6 +118,17 @@ def resonate_in(source: Source) -> str | None:
 
 
 _NEIGHBOURS = ("celery", "kombu", "resonate_amqp")
+
+
+def taken(source: Source, door: str) -> str:
+    """A name that the edits need and a file has for something else; empty without any."""
+    for name in ("durable", RESONATE):
+        bound = name in source.top_level and resonate_in(source) != name
+        imported = source.imports.get(name, "")
+        ours = imported in ("", f"{door}.durable") or name == RESONATE
+        if bound or not ours:
+            return name
+    return ""
 
 
 def _imports(source: Source) -> list[ast.stmt]:

@@ -57,7 +57,8 @@ def is_fanout(queue: Any) -> bool:
 def name_of(queue: Any) -> str:
     """What a queue was called by whoever configured it."""
     # A Broadcast queue is named anew at each start; its exchange is what was configured.
-    return str(queue.alias or queue.exchange.name if isinstance(queue, Broadcast) else queue.name)
+    given = getattr(queue, "alias", None) or queue.exchange.name
+    return str(given if isinstance(queue, Broadcast) else queue.name)
 
 
 def pool_of(app: Celery) -> str:

@@ -8,7 +8,7 @@ import sys
 from celery import Celery
 
 from resonate_amqp.ext.celery.scanning.functions import Registered
-from resonate_amqp.ext.scanning.edits import RESONATE, Edits, resonate_in
+from resonate_amqp.ext.scanning.edits import RESONATE, Edits, resonate_in, taken
 from resonate_amqp.ext.scanning.findings import Grade, Graded, Remark
 from resonate_amqp.ext.scanning.sources import Place, Project, Source
 
@@ -137,4 +137,6 @@ def _not_patched(project: Project, place: Place) -> str:
         return "its file is in another folder; run this there"
     if place.within is None and place.node.col_offset:
         return "it is defined inside of a function; decorate it where its app is known"
+    if name := taken(place.source, DOOR):
+        return f"its file has a {name} of its own; import ours under another name"
     return ""

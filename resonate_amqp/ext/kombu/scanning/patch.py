@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from resonate_amqp.ext.kombu.scanning.consumers import Callback
-from resonate_amqp.ext.scanning.edits import RESONATE, Edits, resonate_in
+from resonate_amqp.ext.scanning.edits import RESONATE, Edits, resonate_in, taken
 from resonate_amqp.ext.scanning.findings import Grade, Graded, Remark
 from resonate_amqp.ext.scanning.sources import Project, Source
 
@@ -25,6 +25,8 @@ def patched(
             why = "it is defined in another module; scan that one, or decorate it there"
         elif one.place.within is None and one.place.node.col_offset:
             why = "it is defined inside of a function; decorate it there"
+        elif name := taken(source, DOOR):
+            why = f"its file has a {name} of its own; import ours under another name"
         else:
             wanted.append(one.place)
             continue

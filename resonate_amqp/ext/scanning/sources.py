@@ -151,7 +151,11 @@ class Project:
         self._read: dict[Path, Source | None] = {}
 
     def shown(self, path: Path) -> str:
-        """A path as it is printed: from the folder, if it is in there."""
+        """A path as it is printed: from the folder or the installed packages, if it is in there."""
+        parts = path.parts
+        for at, part in enumerate(parts):
+            if part in _INSTALLED:
+                return "/".join(parts[at + 1 :])
         return str(path.relative_to(self.root)) if self.holds(path) else str(path)
 
     def holds(self, path: Path) -> bool:

@@ -41,7 +41,7 @@ def warnings(app: Celery) -> list[Remark]:
             f"worker_prefetch_multiplier is {app.conf.worker_prefetch_multiplier}: a task that "
             "comes back from a wait queues behind what one process has reserved; set it to 1"
         )
-    return [Remark(text) for text in found]
+    return [Remark(text) for text in dict.fromkeys(found)]
 
 
 def queues_of(app: Celery) -> list[Any]:

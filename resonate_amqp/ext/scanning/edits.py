@@ -36,14 +36,10 @@ class Edits:
         self.add(place.source, at, f"{indent}{text}")
 
     def imported(self, source: Source, module: str, *names: str) -> None:
-        """Import what a file does not import yet."""
-        self._imports[source, module] |= {
-            name for name in names if source.imports.get(name) != f"{module}.{name}"
-        }
-
-    def import_line(self, source: Source, module: str) -> int:
-        """Below which line an import of a module belongs."""
-        return _import_line(source, module)
+        """Import what a file does not import yet: names of a module, or the module itself."""
+        missing = {name for name in names if source.imports.get(name) != f"{module}.{name}"}
+        if missing or (not names and source.imports.get(module) != module):
+            self._imports[source, module] |= missing
 
     def after_imports(self, source: Source) -> int:
         """The line that ends the imports at the beginning of a file."""
@@ -52,10 +48,11 @@ class Edits:
 
     def diff(self) -> str:
         """The unified diff, for `patch -p1` or `git apply` in the project's folder."""
-        for (source, module), names in sorted(self._imports.items(), key=lambda one: one[0][1]):
-            if names:
-                text = f"from {module} import {', '.join(sorted(names))}"
-                self.add(source, _import_line(source, module), text)
+        # What is imported stands above what else is added at its place.
+        for (source, module), names in sorted(self._imports.items(), key=_by_module, reverse=True):
+            listed = ", ".join(sorted(names))
+            text = f"from {module} import {listed}" if names else f"import {module}"
+            self._added[source][_import_line(source, module)].insert(0, text)
         self._imports.clear()
         files = sorted(self._added.items(), key=lambda item: item[0].path)
         return "".join(self._diff_of(source, added) for source, added in files)
@@ -75,6 +72,10 @@ class Edits:
             line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
             for line in made
         )
+
+
+def _by_module(item: tuple[tuple[Source, str], set[str]]) -> str:
+    return item[0][1]
 
 
 def _plain(text: str) -> bool:

@@ -33,12 +33,12 @@ def patched(
         finding.warnings.append(Remark(f"the diff leaves it out: {why}"))
     if not wanted:
         return ""
-    name = resonate_in(source)
-    if name is None:
+    found = resonate_in(source)
+    if found is None:
         _resonate(edits, source)
     edits.imported(source, DOOR, "durable")
     for place in wanted:
-        edits.decorate(place, 0, f"@durable({name or RESONATE})")
+        edits.decorate(place, 0, f"@durable({found or RESONATE})")
     return edits.diff()
 
 
@@ -55,8 +55,8 @@ def connection_of(source: Source) -> str:
 def _resonate(edits: Edits, source: Source) -> None:
     group = source.name.rpartition(".")[2]
     connection = connection_of(source)
-    if not connection and "os" not in source.imports:
-        edits.add(source, edits.import_line(source, "os"), "import os")
+    if not connection:
+        edits.imported(source, "os")
     edits.imported(source, "resonate_amqp", "Resonate")
     if connection:
         below = source.top_level[connection].end_lineno or 0

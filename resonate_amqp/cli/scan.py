@@ -44,7 +44,9 @@ def scan(where: str, only_diff: bool, as_json: bool) -> None:
     elif only_diff:
         click.echo("".join(report.diff for report in reports), nl=False)
     else:
-        for report in reports:
+        for number, report in enumerate(reports):
+            if number:
+                click.echo()
             _show(report)
 
 

@@ -21,7 +21,10 @@ JSON = ("json", "application/json")
 
 def facts(app: Celery) -> dict[str, str]:
     """The app's broker, queues and pool, in a line each; passwords are not shown."""
-    found = {"broker": _shown(app), "pool": pool_of(app) or "prefork, unless the worker is told"}
+    found = {
+        "broker": _shown(app),
+        "pool": pool_of(app) or "prefork, unless the worker is told otherwise",
+    }
     queues = [f"{name_of(one)}{_features(one)}" for one in queues_of(app)]
     return found | {"queues": ", ".join(queues)}
 

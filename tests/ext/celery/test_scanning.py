@@ -250,6 +250,24 @@ def test_queues_and_routes_are_told(folder: Folder) -> None:
     assert "routed to the fanout queue news" in warned(graded)
 
 
+def test_sets_that_callers_give_and_tasks_answer_are_named(folder: Folder) -> None:
+    report = folder.shop(
+        """
+        @app.task
+        def t(x) -> set[int]: ...
+
+        def call(order):
+            t.delay({1, 2})
+            t.apply_async(kwargs={"x": set(order)})
+            t.delay([1, 2])
+        """
+    )
+    (graded,) = report.graded
+    at = f"scanned.py:{graded.line + 3}, {graded.line + 4} sends a set"
+    assert told(report).startswith(at)
+    assert "it answers a set, which JSON does not carry" in warned(graded)
+
+
 def test_task_ids_that_callers_choose_are_named(folder: Folder) -> None:
     report = folder.shop(
         """

@@ -5,11 +5,10 @@ from __future__ import annotations
 from celery import Celery
 
 from resonate_amqp.ext.celery.made import OWN
-from resonate_amqp.ext.celery.scanning.configuration import facts, pool_of, warnings
+from resonate_amqp.ext.celery.scanning import configuration, senders
 from resonate_amqp.ext.celery.scanning.functions import Registered, of_app
 from resonate_amqp.ext.celery.scanning.grading import Grading
 from resonate_amqp.ext.celery.scanning.patch import patched
-from resonate_amqp.ext.celery.scanning.reuse import reused_ids
 from resonate_amqp.ext.scanning.findings import Report
 from resonate_amqp.ext.scanning.sources import Project
 
@@ -22,10 +21,10 @@ def scan(app: Celery, module: str, name: str, project: Project) -> Report:
     `module` is where the app was looked for, and `name` what it is called there.
     """
     registered = [one for one in of_app(app, project) if not one.task.name.startswith(OWN)]
-    report = Report(f"{module}:{name}", facts(app), warnings=warnings(app))
-    grading = Grading(app, project, registered, pool_of(app))
+    report = Report(f"{module}:{name}", configuration.facts(app))
+    report.warnings = [*configuration.warnings(app), *senders.warnings(project, registered)]
+    grading = Grading(app, project, registered, configuration.pool_of(app))
     report.graded = [grading.of(one) for one in registered]
-    reused_ids(project, registered, report)
     report.diff = patched(project, module, app, registered, report.graded)
     report.gather()
     return report

@@ -107,7 +107,7 @@ def _place_of(func: Any, project: Project) -> Place | None:
     return source.at(func.__code__.co_name, func.__code__.co_firstlineno)
 
 
-def keyword(decorator: ast.expr, name: str) -> ast.expr | None:
-    """What a decorator's call gives by a keyword."""
-    given = decorator.keywords if isinstance(decorator, ast.Call) else []
+def keyword(call: ast.expr, name: str) -> ast.expr | None:
+    """What a call gives by a keyword."""
+    given = call.keywords if isinstance(call, ast.Call) else []
     return next((one.value for one in given if one.arg == name), None)

@@ -136,6 +136,7 @@ class Grading:
                 "pydantic=True: what is recorded are the arguments of the message, and models are "
                 "made of them again at each run; return model.model_dump(mode='json'), no model"
             )
+        yield from _of_result(one)
         if (serializer := one.task.serializer) not in (None, "json", "application/json"):
             yield Remark(
                 f"serializer is {serializer!r}: what durable tasks take and answer has to be what "
@@ -171,7 +172,7 @@ def options_of(one: Registered) -> dict[str, str]:
         found["bind"] = "True"
     bases = [cls for cls in type(task).__mro__[1:] if _is_own(cls) and cls is not task.app.Task]
     if bases:
-        found["base"] = bases[0].__qualname__
+        found["base"] = _named(bases[0])
     for name in _OPTIONS:
         value = own.get(name)
         if value is None or value is False or value == given.get(name):
@@ -186,6 +187,10 @@ def _shown(value: Any) -> str:
     if isinstance(value, tuple | list):
         return ", ".join(getattr(one, "__name__", repr(one)) for one in value)
     return str(value)
+
+
+def _named(cls: type) -> str:
+    return cls.__qualname__.rpartition("<locals>.")[2]
 
 
 def _is_own(cls: type) -> bool:
@@ -224,10 +229,7 @@ def _signature(func: Any) -> dict[str, inspect.Parameter]:
 
 def _unfit_arguments(func: Any, pydantic: bool) -> Iterator[tuple[str, str]]:
     """The arguments whose annotation or default says that no JSON carries them."""
-    try:
-        hints = typing.get_type_hints(func)
-    except Exception:  # an annotation may name what is only imported for types
-        hints = {}
+    hints = _hints(func)
     for name, parameter in _signature(func).items():
         if isinstance(parameter.default, set | frozenset):
             yield name, "is a set unless it is given, which JSON does not carry: take a list"
@@ -241,6 +243,23 @@ def _unfit_arguments(func: Any, pydantic: bool) -> Iterator[tuple[str, str]]:
                     f"is a {kind.__name__}, which JSON does not carry: take its id, and read it "
                     "in the task",
                 )
+
+
+def _of_result(one: Registered) -> Iterator[Remark]:
+    """What a task answers, where its annotation says that no JSON carries it."""
+    for kind in _classes_of(_hints(one.func).get("return")):
+        if issubclass(kind, set | frozenset) or (_is_record(kind) and not _is_pydantic(one)):
+            yield Remark(
+                f"it answers a {kind.__name__}, which JSON does not carry: answer a list, an id "
+                "or a dict"
+            )
+
+
+def _hints(func: Any) -> dict[str, Any]:
+    try:
+        return typing.get_type_hints(func)
+    except Exception:  # an annotation may name what is only imported for types
+        return {}
 
 
 def _classes_of(hint: Any) -> Iterator[type]:
@@ -267,13 +286,13 @@ def _of_classes(task: Task) -> Iterator[Remark]:
         hooks = [name for name in _HOOKS if name in vars(cls)]
         if "__call__" in hooks:
             yield Remark(
-                f"the class {cls.__qualname__} has a __call__, which stands around the durable "
+                f"the class {_named(cls)} has a __call__, which stands around the durable "
                 "function: it runs again at each return from a wait, and must let a BaseException "
                 "through, by which a task leaves to wait"
             )
         if others := [name for name in hooks if name != "__call__"]:
             yield Remark(
-                f"the class {cls.__qualname__} has {', '.join(others)}: "
+                f"the class {_named(cls)} has {', '.join(others)}: "
                 f"{'it is' if len(others) == 1 else 'they are'} called by each worker that "
                 "takes its message, not once per promise"
             )

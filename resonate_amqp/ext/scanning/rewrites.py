@@ -7,10 +7,10 @@ import re
 from collections.abc import Callable
 from urllib.parse import quote
 
-from resonate_amqp.ext.scanning.acts import Act
+from resonate_amqp.ext.scanning.acts import Act, Reading
 from resonate_amqp.ext.scanning.effects import EFFECTS, Kind
-from resonate_amqp.ext.scanning.findings import Step
-from resonate_amqp.ext.scanning.sources import Place
+from resonate_amqp.ext.scanning.findings import Remark, Step
+from resonate_amqp.ext.scanning.sources import Place, own_nodes
 
 QueueOf = Callable[[str], str]
 """The queue that a task's name is routed to; empty when it is not known."""
@@ -213,6 +213,26 @@ def _calls(call: ast.Call) -> str:
         return f"calls the task {ast.unparse(call.args[0])}"
     func = call.func
     return f"calls the task {ast.unparse(func.value if isinstance(func, ast.Attribute) else func)}"
+
+
+def unrecorded(place: Place, reading: Reading) -> list[Remark]:
+    """What a workflow that is durable already does beside its recorded steps."""
+    if not any(isinstance(node, ast.Yield | ast.YieldFrom) for node in own_nodes(place.node)):
+        return []
+    rewriter = Rewriter(place)
+    steps = [rewriter.step(act) for act in reading.acts if not _is_given_ctx(act.call)]
+    return [
+        Remark(
+            f"{one.does}. This is not recorded, and happens again whenever the task comes back: "
+            f"{one.write}",
+            one.line,
+        )
+        for one in steps
+    ]
+
+
+def _is_given_ctx(call: ast.Call) -> bool:
+    return any(isinstance(one, ast.Name) and one.id == "ctx" for one in call.args)
 
 
 def _asked(call: ast.Call) -> str:

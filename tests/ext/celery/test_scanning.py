@@ -119,6 +119,35 @@ def test_what_is_durable_already_is_left_and_what_hides_it_is_named(folder: Fold
     assert report.diff == ""
 
 
+def test_what_a_durable_workflow_does_beside_its_steps_is_named(folder: Folder) -> None:
+    graded = folder.task(
+        """
+        from resonate_amqp.ext.celery import durable, from_celery
+
+        resonate = from_celery(app)
+
+        def store(ctx, x):
+            book.save()
+
+        @app.task
+        @durable(resonate)
+        def t(ctx, x):
+            yield ctx.lfc(store, x)
+            yield from rest(ctx, x)
+            time.sleep(3)
+
+        def rest(ctx, x):
+            yield ctx.lfc(store, x)
+            book.save()
+        """
+    )
+    (remark,) = graded.warnings
+    assert remark.line == graded.line + 3
+    assert "not recorded, and happens again whenever the task comes back: yield ctx.sleep(3)" in (
+        remark.text
+    )
+
+
 def test_a_decorator_of_the_shop_is_seen_through(folder: Folder) -> None:
     graded = folder.task(
         """

@@ -20,7 +20,7 @@ from resonate_amqp.ext.scanning.acts import Reader, Reading
 from resonate_amqp.ext.scanning.decorators import durable_at, judged
 from resonate_amqp.ext.scanning.effects import Kind
 from resonate_amqp.ext.scanning.findings import Grade, Graded, Remark
-from resonate_amqp.ext.scanning.rewrites import Rewriter
+from resonate_amqp.ext.scanning.rewrites import Rewriter, unrecorded
 from resonate_amqp.ext.scanning.sources import Place, Project, own_nodes
 
 _OPTIONS = (
@@ -65,6 +65,7 @@ class Grading:
         if reading is not None and one.place is not None:
             graded.warnings += self._warnings(one, one.place, reading)
             graded.warnings += reading.drawn if graded.grade is not Grade.LEAVE else []
+            graded.warnings += unrecorded(one.place, reading) if self._is_durable(one) else []
         if graded.grade is Grade.LEAVE or reading is None or one.place is None:
             return graded
         if reading.times > 1 or any(act.outside for act in reading.acts):

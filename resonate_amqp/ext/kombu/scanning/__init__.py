@@ -24,8 +24,13 @@ def scan(source: Source, project: Project) -> Report | None:
     grading = Grading(project)
     callbacks = callbacks_of(source, consumers, project)
     report.graded = [grading.of(one) for one in callbacks]
+    for graded in report.graded:
+        graded.path = graded.path or project.shown(source.path)
+    connection = connection_of(source)
     report.facts = {
-        "connection": connection_of(source) or "made where it cannot be seen",
+        "connection": f"{connection}, at the top of the module"
+        if connection
+        else "made where it cannot be seen",
         "queues": ", ".join(sorted({name for one in consumers for name in one.queues})),
     }
     report.diff = patched(project, source, callbacks, report.graded)

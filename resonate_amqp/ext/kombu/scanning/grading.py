@@ -9,7 +9,7 @@ from resonate_amqp.ext.kombu.scanning.consumers import Callback
 from resonate_amqp.ext.scanning.acts import Reader, Reading
 from resonate_amqp.ext.scanning.decorators import DURABLE, durable_at, judged
 from resonate_amqp.ext.scanning.findings import Grade, Graded, Remark
-from resonate_amqp.ext.scanning.rewrites import Rewriter
+from resonate_amqp.ext.scanning.rewrites import Rewriter, unrecorded
 from resonate_amqp.ext.scanning.sources import Place, Project, own_nodes, parameters
 
 
@@ -26,9 +26,12 @@ class Grading:
         graded = Graded("callback", one.name, path, one.line)
         for why in self._left(one):
             graded.leave(why)
-        if one.place is None or graded.grade is Grade.LEAVE:
+        if one.place is None:
             return graded
         reading = self._reader.read(one.place)
+        if graded.grade is Grade.LEAVE:
+            graded.warnings += unrecorded(one.place, reading) if _is_durable(one) else []
+            return graded
         graded.warnings = [*self._warnings(one.place, reading), *reading.drawn]
         if reading.times > 1 or any(act.outside for act in reading.acts):
             rewriter = Rewriter(one.place)
@@ -48,7 +51,7 @@ class Grading:
                 "durable(resonate, name='…')(callback), under a name that stays"
             )
             return
-        if durable_at(one.place) is not None or self._in_durable_class(one):
+        if _is_durable(one):
             yield "it is durable already"
             return
         if isinstance(one.place.node, ast.AsyncFunctionDef):
@@ -61,17 +64,6 @@ class Grading:
             )
         if any(_is_static(decorator) for decorator in one.place.node.decorator_list):
             yield "it is a static or class method: write a method or a function, then decorate"
-
-    def _in_durable_class(self, one: Callback) -> bool:
-        within = one.consumer.within
-        if within is None or one.place is None:
-            return False
-        return any(
-            one.place.source.dotted(node.func if isinstance(node, ast.Call) else node).startswith(
-                DURABLE
-            )
-            for node in within.decorator_list
-        )
 
     def _warnings(self, place: Place, reading: Reading) -> Iterator[Remark]:
         for decorator in place.node.decorator_list:
@@ -92,6 +84,16 @@ class Grading:
                 yield from _of_call(node, place, message, works)
             elif isinstance(node, ast.ExceptHandler):
                 yield from _of_handler(node, message)
+
+
+def _is_durable(one: Callback) -> bool:
+    """Whether a callback, or the class whose consumer has it, is decorated already."""
+    if one.place is None:
+        return False
+    source, within = one.place.source, one.consumer.within
+    classes = [] if within is None else within.decorator_list
+    made = [source.dotted(node.func if isinstance(node, ast.Call) else node) for node in classes]
+    return durable_at(one.place) is not None or any(name.startswith(DURABLE) for name in made)
 
 
 def _of_call(call: ast.Call, place: Place, message: str, works: int) -> Iterator[Remark]:

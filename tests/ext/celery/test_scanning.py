@@ -9,6 +9,8 @@ import pytest
 from resonate_amqp.ext.scanning.findings import Grade, NothingToScan
 from tests.ext.celery.scanned import Folder, told, warned
 
+QUORUM = {"x-queue-type": "quorum"}
+
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Folder:
@@ -232,7 +234,7 @@ def test_a_base_class_of_the_shop_is_told_of_once(folder: Folder) -> None:
         ("task_serializer = 'pickle'", "task_serializer is 'pickle'"),
         ("worker_pool = 'eventlet'", "worker_pool is 'eventlet'"),
         ("worker_prefetch_multiplier = 4", "worker_prefetch_multiplier is 4"),
-        ("task_default_queue_type = 'quorum'", "celery is a quorum queue"),
+        (f"task_queues = [Queue('orders', queue_arguments={QUORUM})]", "orders is a quorum queue"),
         ("task_queues = [Broadcast('news')]", "news is a Broadcast (fanout) queue"),
         ("resonate_url = 'amqp://localhost/other'", "resonate_url is localhost:5672 vhost 'other'"),
         ("resonate_colour = 'red'", "the Celery setting resonate_colour is not known"),

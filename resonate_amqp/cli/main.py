@@ -17,6 +17,7 @@ NOUNS = {
     "ledger": "resonate_amqp.cli.ledger",
     "promises": "resonate_amqp.cli.promises",
     "relay": "resonate_amqp.cli.relay",
+    "scan": "resonate_amqp.cli.scan",
     "schedules": "resonate_amqp.cli.schedules",
     "stuck": "resonate_amqp.cli.stuck",
     "tasks": "resonate_amqp.cli.tasks",

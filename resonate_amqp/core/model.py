@@ -28,6 +28,11 @@ MIRROR = "resonate:mirror"
 DEADLINE = "resonate:deadline"
 SCHEDULE = "resonate:schedule"
 
+FUNC = "func"
+"""The header of a call's param that names its function."""
+DIGEST = "digest"
+"""The header of a call's param that stands for the content of the message it was made of."""
+
 SHARDS = 64
 TICK_LENGTH = 17
 

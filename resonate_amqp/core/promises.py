@@ -334,6 +334,17 @@ def _resume(state: Overlay, awaiter: Promise, awaited_id: str, now: int) -> None
         state.put_task(task)
 
 
+def of_another_message(existing: Promise, request: PromiseCreate) -> bool:
+    """Whether a create that tells a digest is of another message than the promise was made of.
+
+    A promise that tells none was made by a call, whose messages the ledger sends.
+    """
+    was, now = existing.param.headers, request.param.headers
+    return DIGEST in now and (
+        was.get(FUNC) != now.get(FUNC) or was.get(DIGEST, now[DIGEST]) != now[DIGEST]
+    )
+
+
 def _asked_otherwise(existing: Promise, request: PromiseCreate) -> bool:
     """Whether the recorded call is another one: function, version or arguments differ."""
     return existing.param.data != request.param.data or existing.timer is not (

@@ -42,6 +42,9 @@ def create(state: Overlay, request: TaskCreate, now: int) -> Response:
         status = 400 if existing is None else 422
         return Response(status=status, error=f"promise {request.action.id!r} has no target")
     before = state.task(request.action.id)
+    if existing is not None and promises.of_another_message(existing, request.action):
+        error = f"promise {existing.id!r} was made of another message"
+        return Response(status=409, task=before, promise=existing, error=error)
     if before is not None and before.last_holder == request.holder:
         if before.state is TaskState.ACQUIRED and existing is not None:
             return leases.acquired(state, before, existing)

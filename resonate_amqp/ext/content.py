@@ -12,8 +12,13 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from resonate_amqp.wire.address import MAX_ROOT_ID, check_root_id
+
 SIZE = 12
 """Bytes of a digest: two messages of one name are taken for each other once in 2^48 pairs."""
+
+ROOM = len(f".attempt-9999.retry-{'0' * 2 * SIZE}")
+"""Bytes that the id of an execution leaves for those of its attempts."""
 
 PASSAGE = re.compile(
     r"""
@@ -43,6 +48,18 @@ def digest_of(*parts: Any) -> str:
     """A digest of these values, as text; equal values have one digest, in any process."""
     text = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=SIZE).hexdigest()
+
+
+def shortened(promise_id: str) -> str:
+    """A root's id that leaves room for attempts: a longer one ends by its digest.
+
+    Raises InvalidId for what may not name a root.
+    """
+    size = MAX_ROOT_ID - ROOM
+    if len(promise_id.encode()) > size:
+        head = promise_id.encode()[: size // 2].decode(errors="ignore")
+        promise_id = f"{head}~{digest_of(promise_id)}"
+    return check_root_id(promise_id)
 
 
 def _plain(value: Any) -> Any:

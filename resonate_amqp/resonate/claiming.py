@@ -12,7 +12,7 @@ from resonate_amqp.resonate.call import CallOptions, Calls
 from resonate_amqp.resonate.configured import Configured
 from resonate_amqp.resonate.kombu_urls import url_of
 from resonate_amqp.resonate.node import Node
-from resonate_amqp.runtime.claims import DIGEST, Claim, Claimed, Settled
+from resonate_amqp.runtime.claims import Claim, Claimed, Settled
 from resonate_amqp.runtime.commands import Seconds
 from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.registry import Registry
@@ -59,7 +59,6 @@ class Claiming(Configured):
         timeout: Seconds | None = None,
         tags: Mapping[str, str] | None = None,
         message: Mapping[str, Any] | None = None,
-        digest: str = "",
         noted: Mapping[str, str] | None = None,
         steps: LocalSteps = AS_EVER,
     ) -> None:
@@ -67,9 +66,9 @@ class Claiming(Configured):
 
         The function has to be registered here; `target` is where the task is offered when it does
         not end here, the own group if not given. With `message` a target of a foreign queue gets
-        that one again; `steps` say how its local functions run. A promise that was made with
-        another `digest` is a Conflict. `noted` stands in the headers of the promise's param, for
-        those who look.
+        that one again; `steps` say how its local functions run. `noted` stands in the headers of
+        the promise's param. A promise that is there already and is one of another function, or of
+        another `digest` in these, is a Conflict.
 
         `told` is called on the node's thread, and must neither block nor raise: first with Begun,
         Settled, Elsewhere or Failed, after Begun with Settled or Left; with Failed as well when
@@ -81,9 +80,8 @@ class Claiming(Configured):
         calls = Calls(self._registry, self.settings, options)
         root = origin_of(promise_id)
         create = calls.create(node.session.now(), root, func, args, kwargs, message)
-        headers = dict(noted or {}) | ({DIGEST: digest} if digest else {})
-        if headers:
-            param = replace(create.param, headers={**create.param.headers, **headers})
+        if noted:
+            param = replace(create.param, headers={**create.param.headers, **noted})
             create = replace(create, param=param)
         if promise_id != root:
             # What a durable function calls in a foreign queue has its promise already.

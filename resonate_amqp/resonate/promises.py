@@ -13,7 +13,7 @@ from resonate_amqp.core.requests import (
     PromiseSettle,
     TaskGet,
 )
-from resonate_amqp.errors import Conflict, UsageError
+from resonate_amqp.errors import Conflict, TimedOut, UsageError
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.commands import Seconds, seconds_of
 from resonate_amqp.wire.address import check_id, check_root_id
@@ -94,6 +94,16 @@ class Promises:
     def cancel(self, promise_id: str) -> Promise:
         """Settle a promise as canceled. Raises Conflict when it was settled otherwise."""
         return self._settle(promise_id, PromiseState.REJECTED_CANCELED, Value())
+
+    def repeat(self, promise_id: str, outcome: Promise) -> Promise:
+        """Settle a promise as another one is settled. Raises Conflict when it was otherwise.
+
+        What that one lost by its deadline is rejected.
+        """
+        timed_out = outcome.state is PromiseState.REJECTED_TIMEDOUT
+        state = PromiseState.REJECTED if timed_out else outcome.state
+        value = encode_error(TimedOut(f"{outcome.id!r} timed out")) if timed_out else outcome.value
+        return self._settle(promise_id, state, value)
 
     def _settle(self, promise_id: str, state: PromiseState, value: Value) -> Promise:
         promise = self._one(PromiseSettle(id=check_id(promise_id), state=state, value=value))

@@ -12,16 +12,13 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from resonate_amqp.core.model import Promise, Task, TaskState
+from resonate_amqp.core.model import DIGEST, FUNC, Promise, Task, TaskState
 from resonate_amqp.core.requests import PromiseCreate, Response, TaskCreate, TaskRelease
 from resonate_amqp.errors import Conflict, LedgerError, ResonateError, UsageError
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.wire.envelope import Reply
-
-DIGEST = "digest"
-"""The header of a param that holds a digest of the content of the message it was made of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,13 +147,14 @@ class Claims:
             return
         response = reply.responses[0]
         promise, task = response.promise, response.task
-        if promise is None or task is None:
+        taken = None if promise is None else _taken(promise, claim.create)
+        if promise is None or (task is None and taken is None):
             refused = LedgerError if response.status >= 500 else UsageError
             self._end(claim, Failed(refused(response.error)))
-        elif taken := _taken(promise, claim.create):
-            if promise.pending and self._ours(response, task):
+        elif taken is not None or task is None:
+            if task is not None and promise.pending and self._ours(response, task):
                 self._give_back(task, step.holder)
-            self._end(claim, Failed(Conflict(taken)))
+            self._end(claim, Failed(taken or UsageError(response.error)))
         elif not promise.pending:
             self._end(claim, Settled(promise))
         elif self._ours(response, task):
@@ -175,15 +173,16 @@ class Claims:
         self._session.calls.send([release], lambda _: None, about=task.id)
 
 
-def _taken(promise: Promise, create: PromiseCreate) -> str:
-    """What an id that is taken stands for, and what to do; empty if it is the very same call."""
+def _taken(promise: Promise, create: PromiseCreate) -> ResonateError | None:
+    """Why the promise that has the id stands for another call; None if it is the very same."""
     was, now = promise.param.headers, create.param.headers
-    if was.get("func") != now.get("func"):
-        return f"id {promise.id!r} is taken by a call of {was.get('func')!r}; use another id"
-    before, after = was.get(DIGEST), now.get(DIGEST)
-    if before and after and before != after:
-        return (
-            f"id {promise.id!r} is taken by a message with other content, which made it a promise "
-            f"that is {promise.state}; use an id of its own for each message"
+    if was.get(FUNC) != now.get(FUNC):
+        return Conflict(
+            f"id {promise.id!r} is taken by a call of {was.get(FUNC)!r}; use another id"
         )
-    return ""
+    if was.get(DIGEST, now.get(DIGEST)) == now.get(DIGEST) or DIGEST not in now:
+        return None
+    return Conflict(
+        f"id {promise.id!r} is taken by a message with other content, whose promise is "
+        f"{promise.state}; use an id of its own for each message"
+    )

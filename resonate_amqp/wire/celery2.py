@@ -7,6 +7,7 @@ messages and answers in this form.
 from __future__ import annotations
 
 import json
+from base64 import b64decode
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
@@ -19,6 +20,7 @@ from resonate_amqp.wire.fields import INT64, MAX_KEY, Fields
 from resonate_amqp.wire.properties import Outgoing, Properties
 from resonate_amqp.wire.tags import check_name
 
+PICKLE = "application/x-python-serialize"
 ID = "resonate:id"
 VERSION = "resonate:version"
 ORIGIN = "resonate:origin"
@@ -140,25 +142,40 @@ def _original(recorded: Any, own: Mapping[str, Any], promise_id: str) -> Outgoin
     if len(json.dumps(headers)) > MAX_HEADERS:
         raise Malformed("message.headers", f"they are longer than {MAX_HEADERS} characters as JSON")
     Fields(headers, "message.headers").text("task")
-    body = message.raw("body")
-    if not isinstance(body, str):
-        raise Malformed("message.body", f"a string is expected, not {type(body).__name__}")
+    body = _body(message)
     priority = properties.integer("priority", 0) if properties.raw("priority") is not None else None
     if priority is not None and not 0 <= priority <= HIGHEST_PRIORITY:
         raise Malformed("message.properties.priority", f"{priority} is none")
     task_id = Fields(headers, "message.headers").text("id", promise_id, longest=MAX_KEY)
     return Outgoing(
-        _utf8(body, "message.body"),
+        body,
         _short(properties, "reply_to"),
         Properties(
             content_type=_short(message, "content_type", "application/json"),
             content_encoding=_short(message, "content_encoding", "utf-8"),
             correlation_id=_short(properties, "correlation_id", task_id),
-            message_id=promise_id,
+            message_id=_short(properties, "message_id", promise_id),
+            type=_short(properties, "type"),
+            app_id=_short(properties, "app_id"),
             priority=priority,
             headers={**headers, **own},
         ),
     )
+
+
+def _body(message: Fields) -> bytes:
+    """The body of a recorded message, in the form that it came in."""
+    body = message.raw("body")
+    if not isinstance(body, str):
+        raise Malformed("message.body", f"a string is expected, not {type(body).__name__}")
+    if _short(message, "content_type") == PICKLE:
+        raise Malformed("message.content_type", f"{PICKLE} would run what anybody wrote")
+    if message.raw("base64") is not True:
+        return _utf8(body, "message.body")
+    try:
+        return b64decode(body, validate=True)
+    except ValueError as error:
+        raise Malformed("message.body", f"it is not base64 ({error})") from None
 
 
 def check_table(value: Any, path: str, depth: int = 0) -> None:

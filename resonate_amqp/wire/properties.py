@@ -18,6 +18,8 @@ class Properties:
     content_encoding: str = ""
     correlation_id: str = ""
     message_id: str = ""
+    type: str = ""
+    app_id: str = ""
     priority: int | None = None
     expiration: int | None = None
     headers: Mapping[str, Any] = field(default_factory=dict)

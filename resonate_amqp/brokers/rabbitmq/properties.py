@@ -39,6 +39,8 @@ def basic(
         reply_to=reply_to or None,
         expiration=None if expiration is None else str(expiration),
         message_id=properties.message_id or message_id or None,
+        type=properties.type or None,
+        app_id=properties.app_id or None,
     )
     made.table = properties.headers
     return made

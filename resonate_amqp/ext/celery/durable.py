@@ -93,12 +93,16 @@ def call_of(
             "@functools.wraps(func) in that decorator, or @durable above it"
         )
     asked = tuple(request.args or ()), dict(request.kwargs or {})
+    promise_id = made.promise_id(request, *asked)
+    if made.named is not None:
+        # A retry is of this promise, whatever its arguments are.
+        request.headers = {**(request.headers or {}), messages.ID_HEADER: promise_id}
     return Call(
         made.source(task),
         task,
         request,
         made.shape,
-        made.promise_id(request, *asked),
+        promise_id,
         bound,
         args,
         kwargs,

@@ -9,18 +9,20 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, assert_never
 
 from celery import Task
 from celery.app.task import Context as Request
-from celery.exceptions import SoftTimeLimitExceeded
+from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from resonate_amqp.core.model import Promise, TaskState
-from resonate_amqp.errors import ResonateError, Stopped, UsageError
-from resonate_amqp.ext.celery import messages
+from resonate_amqp.errors import Conflict, ResonateError, Stopped, UsageError
+from resonate_amqp.ext.celery import attempts, messages
 from resonate_amqp.ext.celery.body import Body, Prepare
 from resonate_amqp.ext.celery.outcomes import (
     Halted,
@@ -33,11 +35,13 @@ from resonate_amqp.ext.celery.outcomes import (
 from resonate_amqp.ext.celery.retries import postponed_s
 from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.ext.lending import Job, Lent
+from resonate_amqp.ext.pauses import Pauses
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere, Failed, Left, Settled
 from resonate_amqp.runtime.context import Context
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.outcomes import Postponed
+from resonate_amqp.wire.tags import MESSAGE_ID
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +50,9 @@ ASTRAY_S = 5.0
 
 BODIES = "resonate:celery"
 """The dependency that holds, by promise, the bodies whose threads have lent themselves."""
+
+PAUSES = "resonate:pauses"
+"""The dependency that knows how long each message is held before it goes back."""
 
 _lock = threading.Lock()
 
@@ -95,31 +102,92 @@ def execute(
     outcome either: Retry, Ignore, Reject.
     """
     _register(call.resonate, call.task.name)
-    bodies: dict[str, Body] = call.resonate._dependencies.setdefault(BODIES, {})
-    with Lent() as lent:
-        never_s = call.resonate.settings.timeout
-        task = call.task if call.bound else None
-        begin = partial(call.shape.call, task, args=call.args, kwargs=call.kwargs)
-        body = Body(call.shape, begin, call.begins, lent, partial(_judged, call, never_s), prepare)
-        if bodies.setdefault(call.promise_id, body) is not body:
-            return _elsewhere(call, None)
-        try:
-            call.resonate.claim(
-                call.promise_id,
-                call.task.name,
-                tuple(call.asked[0]),
-                call.asked[1],
-                told=lent.tell,
-                target=target,
-                redelivered=_again(call.request),
-                patient=patient,
-                message=message,
-                steps=body.steps,
-            )
-            return _concluded(call, body, _lend(lent, body))
-        finally:
-            del bodies[call.promise_id]
-            body.close()
+    call = _retried(call)
+    while True:
+        following = None
+        with Lent() as lent:
+            body = _body(call, lent, prepare)
+            bodies: dict[str, Body] = call.resonate._dependencies.setdefault(BODIES, {})
+            if bodies.setdefault(call.promise_id, body) is not body:
+                return _elsewhere(call, None)
+            try:
+                _claim(call, body, target=target, message=message, patient=patient)
+                how = _lend(lent, body)
+                following = _following(call, body, how)
+                if following is None:
+                    return _concluded(call, body, how)
+            finally:
+                del bodies[call.promise_id]
+                body.close()
+        call = replace(call, promise_id=following)
+
+
+def _body(call: Call, lent: Lent, prepare: Prepare) -> Body:
+    task = call.task if call.bound else None
+    begin = partial(call.shape.call, task, args=call.args, kwargs=call.kwargs)
+    return Body(call.shape, begin, call.begins, lent, partial(_judged, call), prepare)
+
+
+def _claim(
+    call: Call, body: Body, *, target: str, message: dict[str, Any] | None, patient: bool
+) -> None:
+    name, request = call.task.name, call.request
+    call.resonate.claim(
+        call.promise_id,
+        name,
+        tuple(call.asked[0]),
+        call.asked[1],
+        told=body.lent.tell,
+        target=target,
+        redelivered=_again(request),
+        patient=patient,
+        message=message,
+        tags={} if request.id == call.promise_id else {MESSAGE_ID: str(request.id)},
+        noted=attempts.noted(call.promise_id, request, attempts.content_of(name, call.asked)),
+        steps=body.steps,
+    )
+
+
+def _following(call: Call, body: Body, how: Claimed) -> str | None:
+    """The promise that the message asks for instead of the one it has claimed, if it does."""
+    is_retry = attempts.original_of(call.promise_id)
+    match how:
+        case Settled(promise) if not body.taken:
+            following = attempts.next_id(promise, call.request)
+            if following is None:
+                log.info(
+                    "task %s[%s] is not executed: promise %s is %s already",
+                    call.task.name,
+                    call.request.id,
+                    promise.id,
+                    promise.state,
+                )
+            return following
+        case Failed(Conflict()) if call.request.retries and not is_retry:
+            return attempts.retried_id(call.promise_id, call.task.name, call.asked)
+    return None
+
+
+def _retried(call: Call) -> Call:
+    """The call itself; or that of a retry with other arguments than a durable caller gave it."""
+    if not call.request.retries or attempts.original_of(call.promise_id):
+        return call
+    if not messages.names_promise(call.request):
+        return call
+    promise = _recorded(call)
+    if not attempts.asks_otherwise(promise, call.task.name, call.asked):
+        return call
+    return replace(
+        call, promise_id=attempts.retried_id(call.promise_id, call.task.name, call.asked)
+    )
+
+
+def _recorded(call: Call) -> Promise:
+    try:
+        return call.resonate.promises.get(call.promise_id)
+    except ResonateError as error:
+        _pause(call)
+        raise PutBack(f"the ledger did not tell of {call.promise_id!r}: {error}") from error
 
 
 def _register(resonate: Resonate, name: str) -> None:
@@ -136,8 +204,15 @@ def _register(resonate: Resonate, name: str) -> None:
             )
 
 
-def _judged(call: Call, never_s: float, error: Exception) -> float | None:
-    return postponed_s(call.task, call.request, error, never_s)
+def _judged(call: Call, error: Exception) -> float | None:
+    """For how long an error that is no outcome postpones the task; None for one that is."""
+    settings = call.resonate.settings
+    if attempts.retries_with_others(call.request, error):
+        # The retry is a promise of its own, which settles the first one.
+        return None if attempts.original_of(call.promise_id) else settings.timeout
+    return postponed_s(
+        call.task, call.request, error, never_s=settings.timeout, lost_s=settings.hold_max
+    )
 
 
 def _again(request: Request) -> bool:
@@ -169,12 +244,15 @@ def _lend(lent: Lent, body: Body) -> Settled | Left | Elsewhere | Failed:
 def _concluded(call: Call, body: Body, how: Claimed) -> Any:
     match how:
         case Settled(promise):
+            _settle_original(call, promise)
             # SystemExit is a failure as any other: it is not to end the worker.
             raised = body.raised
             if isinstance(raised, Exception | KeyboardInterrupt) and is_outcome(raised, promise):
                 raise raised
             return value_of(promise)
         case Left(Ending.RELEASED) if body.raised is not None:
+            if isinstance(body.raised, Reject):
+                _pause(call)
             raise body.raised
         case Left(Ending.SUSPENDED):
             return _waits(call, Suspended, "waits for what it called")
@@ -192,6 +270,27 @@ def _concluded(call: Call, body: Body, how: Claimed) -> Any:
             raise AssertionError("a claim does not end by its begin")
         case _:
             assert_never(how)
+
+
+def _settle_original(call: Call, promise: Promise) -> None:
+    """What a retry with other arguments came to is the outcome of the task's own promise too."""
+    original = attempts.original_of(promise.id)
+    if not original or attempts.is_retried(promise):
+        return
+    try:
+        call.resonate.promises.repeat(original, promise)
+    except UsageError as refused:  # it is settled, or was never made
+        log.info("%s", refused)
+    except ResonateError as error:
+        _pause(call)
+        raise PutBack(f"{original!r} is not settled yet: {error}") from error
+
+
+def _pause(call: Call) -> None:
+    """Hold a message that is about to go back to its queue, each time for longer."""
+    pauses: Pauses = call.resonate._dependencies.setdefault(PAUSES, Pauses())
+    with suppress(Exception):  # the soft time limit may end it
+        time.sleep(pauses.next(call.promise_id))
 
 
 def _elsewhere(call: Call, state: TaskState | None) -> Any:
@@ -213,10 +312,7 @@ def _waits(call: Call, kind: type[Exception], how: str) -> Any:
     The ledger sends the message it recorded. Whoever sent another one gets the result by that
     one, which is sent again until there is a result.
     """
-    try:
-        promise = call.resonate.promises.get(call.promise_id)
-    except ResonateError as error:
-        raise PutBack(f"the ledger did not tell of {call.promise_id!r}: {error}") from error
+    promise = _recorded(call)
     if not promise.pending:
         return value_of(promise)
     if not messages.came_by(promise, call.request) and _is_awaited(call):
@@ -246,6 +342,7 @@ def _send_again(call: Call, promise: Promise) -> None:
     try:
         signature.apply_async()
     except Exception as error:
+        _pause(call)
         raise PutBack(error) from error
     log.info(
         "task %s[%s] is another call of promise %s; it asks again in %d s",

@@ -10,10 +10,12 @@ from celery import Celery, Task
 from celery.app.task import Context as Request
 
 from resonate_amqp.ext.celery import messages
+from resonate_amqp.ext.celery.attempts import first_id
 from resonate_amqp.ext.celery.reach import reachable
 from resonate_amqp.ext.celery.shapes import Shape
+from resonate_amqp.ext.content import shortened
 from resonate_amqp.resonate import Resonate
-from resonate_amqp.wire.address import check_root_id, foreign_id
+from resonate_amqp.wire.address import foreign_id
 
 MARK = "__resonate_durable__"
 """The attribute by which a function that was made durable is known."""
@@ -45,16 +47,23 @@ class Made:
         return not self.asked_only or bool(asked_for(request))
 
     def promise_id(self, request: Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
-        """The promise of a call; raises InvalidId for a name that cannot be one."""
-        asked = asked_for(request)
-        if asked:
-            return asked
-        if self.named is not None:
-            return check_root_id(self.named(*args, **kwargs))
-        task_id = foreign_id(request.id)
+        """The promise that a message begins with; `args` and `kwargs` are the message's own.
+
+        Raises InvalidId for a name that cannot be one.
+        """
+        return first_id(asked_for(request) or self._execution(request, args, kwargs), request)
+
+    def _execution(self, request: Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        named = None if self.named is None else self.named(*args, **kwargs)
+        if named is not None and named != "":
+            return shortened(foreign_id(str(named)))
+        parts = [foreign_id(request.id)]
         # What a task was replaced by has the task's id, and is another call.
-        nesting = request.get("replaced_task_nesting") or 0
-        return f"{task_id}.replaced-{nesting}" if nesting else task_id
+        if nesting := request.get("replaced_task_nesting"):
+            parts.append(f"replaced-{nesting}")
+        if queue := request.get(messages.COPY_HEADER):
+            parts.append(foreign_id(queue))
+        return shortened(".".join(parts))
 
 
 def asked_for(request: Request) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
@@ -16,6 +17,7 @@ from urllib.parse import quote
 from celery import Celery
 from celery.app.task import Context as Request
 from kombu import Queue
+from kombu.compression import compress
 from kombu.serialization import dumps, registry
 
 from resonate_amqp.core.model import Promise
@@ -26,7 +28,14 @@ ID_HEADER = "resonate:id"
 WAITS_HEADER = "resonate:waits"
 """How often a message was sent again because its promise was under way elsewhere."""
 
+QUEUE_HEADER = "resonate:queue"
+"""The queue that this worker took a message from."""
+COPY_HEADER = "resonate:copy"
+"""The queue that got one of several copies of a message, each of which is to be executed."""
+
 JSON = "json"
+JSON_TYPE = "application/json"
+PICKLE = "application/x-python-serialize"
 DELAYED = "celery_delayed_delivery"
 """The exchange of Celery's own delays on quorum queues; its keys begin with 28 bits."""
 
@@ -47,11 +56,19 @@ _HEADERS = (
     "stamped_headers",
     "stamps",
 )
+_KEPT = ("message_id", "type", "app_id")
+"""Properties that say what a message is. Those of its delivery, and `user_id`, which the broker
+checks against who publishes, do not go with it."""
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
 _OF_DELIVERY = re.compile(
     r"x-(death|delivery-count|acquired-count|(first|last)-death-\w+)|resonate:"
 )
 _BITS = 28
+
+
+def names_promise(request: Request) -> bool:
+    """Whether a message was sent for a promise."""
+    return bool((request.headers or {}).get(ID_HEADER))
 
 
 def custom_headers(request: Request) -> dict[str, Any]:
@@ -61,29 +78,36 @@ def custom_headers(request: Request) -> dict[str, Any]:
 
 
 def template_of(name: str, request: Request) -> dict[str, Any]:
-    """The message of a request, as JSON can hold it; its body is text in the serializer it had.
+    """The message of a request, as JSON can hold it: in the serializer and compression it had.
 
-    A serializer whose output is no text (pickle, msgpack) is replaced by JSON.
+    A body that is no text is base64, and says so. Only pickle is replaced, by JSON: whoever may
+    write to the ledger could have a worker run whatever a pickle names.
     """
     headers = {one: getattr(request, one, None) for one in _HEADERS}
     headers |= {"lang": "py", "task": name, "eta": None, "expires": None}
     headers |= custom_headers(request)
+    given: dict[str, Any] = request.properties or {}
     properties = {
         "reply_to": request.reply_to or "",
         "correlation_id": request.correlation_id or request.id,
         "delivery_mode": 2,
-    }
+    } | {name: str(given[name]) for name in _KEPT if given.get(name)}
     priority = (request.delivery_info or {}).get("priority")
     if priority is not None:
         properties["priority"] = priority
     embedded = {one: getattr(request, one, None) for one in _EMBEDDED}
     content_type, encoding, body = _body(request, [request.args, request.kwargs, embedded])
+    if compression := request.get("compression"):
+        headers["compression"] = compression
+        body, _ = compress(body, compression)
+    text = body if isinstance(body, str) else b64encode(body).decode()
     return {
         "headers": json.loads(json.dumps(headers, default=_plain)),
         "properties": properties,
         "content_type": content_type,
         "content_encoding": encoding,
-        "body": body,
+        "body": text,
+        **({} if text is body else {"base64": True}),
     }
 
 
@@ -108,10 +132,13 @@ def target_of(app: Celery, request: Request) -> str:
 
 
 def queue_of(app: Celery, request: Request) -> str:
-    """The queue a message came from, as far as its exchange and routing key tell.
+    """The queue a message came from.
 
-    Where a binding is not known here, it is another queue that this worker takes.
+    Where its consumer does not tell, its exchange and routing key do; where a binding is not known
+    here, it is another queue that this worker takes.
     """
+    if named := request.get(QUEUE_HEADER):
+        return str(named)
     info = request.delivery_info or {}
     exchange, key = info.get("exchange") or "", info.get("routing_key") or ""
     if exchange == DELAYED:
@@ -144,14 +171,10 @@ def _matches(pattern: str, key: str) -> bool:
     return re.fullmatch(regex, key) is not None
 
 
-def _body(request: Request, payload: list[Any]) -> tuple[str, str, str]:
+def _body(request: Request, payload: list[Any]) -> tuple[str, str, str | bytes]:
     content_type = (request.properties or {}).get("content_type") or ""
-    serializer = registry.type_to_name.get(content_type, JSON)
-    if serializer != JSON:
-        made, encoding, body = dumps(payload, serializer=serializer)
-        if isinstance(body, str):
-            return made, encoding, body
-    made, encoding, body = dumps(payload, serializer=JSON)
+    named = registry.type_to_name.get(content_type, JSON)
+    made, encoding, body = dumps(payload, serializer=JSON if content_type == PICKLE else named)
     return made, encoding, body
 
 

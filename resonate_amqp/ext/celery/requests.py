@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import Any
 
 from celery import Task
@@ -12,6 +13,7 @@ from celery.utils.imports import symbol_by_name
 
 from resonate_amqp.ext.celery import messages, reports
 from resonate_amqp.ext.celery.made import Made
+from resonate_amqp.ext.deliveries import put_back, queue_named, queue_of_copy
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +28,15 @@ def reporting(task: Task, made: Made, *, inline: bool) -> type:
 
     class Request(base):
         acknowledged: bool
+
+        def __init__(self, message: Any, *args: Any, **kwargs: Any) -> None:
+            super().__init__(message, *args, **kwargs)
+            told = {
+                messages.QUEUE_HEADER: queue_named(message),
+                messages.COPY_HEADER: queue_of_copy(message),
+            }
+            self._request_dict.update({name: queue for name, queue in told.items() if queue})
+            message.reject = partial(_reject, message, message.reject)
 
         def acknowledge(self) -> None:
             # Left to the loop, it waits for the loop's next event: for up to 10 s nothing comes
@@ -63,6 +74,15 @@ def late(task: Task, made: Made, *, inline: bool) -> type:
             return ours if messages.ID_HEADER in self.request_dict else others
 
     return Request
+
+
+def _reject(message: Any, reject: Any, requeue: bool = False) -> None:
+    """As Kombu's: what is given back is not counted against a delivery limit, where it may not."""
+    if not requeue or message.acknowledged:
+        reject(requeue=requeue)
+        return
+    put_back(message)
+    message._state = "REQUEUED"
 
 
 def _timed_out(made: Made, request: Any, timeout: float) -> None:

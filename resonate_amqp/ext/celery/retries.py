@@ -17,12 +17,14 @@ MARGIN_S = 60.0
 """How long after its time a retry's message may come before the ledger sends one."""
 
 
-def postponed_s(task: Task, request: Request, error: BaseException, never_s: float) -> float | None:
+def postponed_s(
+    task: Task, request: Request, error: BaseException, *, never_s: float, lost_s: float
+) -> float | None:
     """For how long an error that is no outcome postpones the task; None for one that is.
 
-    `never_s` stands for what nobody has asked the ledger to run again: Ignore, and a Reject whose
-    message the broker offers again. A message that comes back all the same runs it. Any other
-    Reject is an outcome.
+    `never_s` stands for what nobody has asked to run again: Ignore. A message that comes back all
+    the same runs it. A Reject whose message goes back to its queue runs when that is delivered,
+    or after `lost_s`, should a delivery limit have dropped it. Any other Reject is an outcome.
     """
     match error:
         case Retry():
@@ -30,7 +32,7 @@ def postponed_s(task: Task, request: Request, error: BaseException, never_s: flo
         case Ignore():
             return never_s
         case Reject() if error.requeue:
-            return never_s
+            return lost_s
     countdown_s = _autoretry_s(task, request, error)
     return None if countdown_s is None else countdown_s + MARGIN_S
 

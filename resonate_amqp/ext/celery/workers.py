@@ -14,10 +14,11 @@ from typing import Any
 from celery import Celery, Task, current_app, signals
 from celery.app.task import Context as Request
 from celery.exceptions import TaskRevokedError
+from kombu.serialization import prepare_accept_content
 
 from resonate_amqp.errors import ResonateError
 from resonate_amqp.ext.brokers import check_same_broker, place_of_connection
-from resonate_amqp.ext.celery import reports
+from resonate_amqp.ext.celery import messages, reports
 from resonate_amqp.ext.celery.configuring import check_rabbitmq
 from resonate_amqp.ext.celery.made import Made, durable_tasks, made_of
 from resonate_amqp.ext.celery.requests import late, reporting
@@ -61,6 +62,7 @@ def _on_init(sender: Any, **_: Any) -> None:
     tasks = list(durable_tasks(app))
     if not tasks:
         return
+    _check_content(app, tasks)
     inline = "solo" in _checked_pool(sender)
     # At the level workers run with, it tells of each step of each connection.
     if not (pika := logging.getLogger("pika")).level:
@@ -73,6 +75,29 @@ def _on_init(sender: Any, **_: Any) -> None:
         enclose(task, made)
         task.acks_late = True
         task.reject_on_worker_lost = not made.asked_only
+
+
+def _check_content(app: Celery, tasks: list[tuple[Task, Made]]) -> None:
+    """End a worker that would discard messages of its durable tasks unread."""
+    accepted = prepare_accept_content(app.conf.accept_content) or set()
+    if not accepted or messages.JSON_TYPE in accepted:
+        return
+    told = f"accept_content = {sorted(app.conf.accept_content)}"
+    if messages.PICKLE in accepted:
+        raise SystemExit(
+            f"{told}: a durable task that waits does not come back as a pickle but in JSON, which "
+            "this worker would discard; add 'json' to accept_content"
+        )
+    if any(made.asked_only for _, made in tasks):
+        raise SystemExit(
+            f"{told}: install(app) is for calls by celery://, which come in JSON and which this "
+            "worker would discard; add 'json' to accept_content"
+        )
+    log.warning(
+        "%s: tasks come back in their own form, but calls of them by celery:// come in JSON and "
+        "are discarded by this worker; add 'json' to accept_content to take them",
+        told,
+    )
 
 
 def _checked_pool(worker: Any) -> str:

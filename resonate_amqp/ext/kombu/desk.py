@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from resonate_amqp import Resonate
-from resonate_amqp.ext.kombu.pauses import Pauses
+from resonate_amqp.ext.pauses import Pauses
 
 log = logging.getLogger(__name__)
 

@@ -9,11 +9,11 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-from resonate_amqp.core.model import Promise, PromiseState, TaskState
+from resonate_amqp.core.model import DIGEST, Promise, PromiseState, TaskState
 from resonate_amqp.errors import Encoding, Stopped, UsageError
 from resonate_amqp.ext.comebacks import ATTEMPT, PREVIOUS, attempt_id, came_back
+from resonate_amqp.ext.deliveries import queue_named
 from resonate_amqp.ext.kombu.desk import Desk
-from resonate_amqp.ext.kombu.identity import queue_named
 from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of
 from resonate_amqp.ext.kombu.messages import ACK, REJECT
 from resonate_amqp.ext.plain import rebuild
@@ -55,10 +55,11 @@ class Call:
     @property
     def noted(self) -> dict[str, str]:
         """What the promise's param tells of this attempt."""
-        if self.attempt < 2:
-            return {}
-        before = attempt_id(self.execution, self.attempt - 1)
-        return {ATTEMPT: str(self.attempt), PREVIOUS: before}
+        found = {DIGEST: self.digest} if self.digest else {}
+        if self.attempt > 1:
+            before = attempt_id(self.execution, self.attempt - 1)
+            found |= {ATTEMPT: str(self.attempt), PREVIOUS: before}
+        return found
 
 
 class Errand:
@@ -149,7 +150,6 @@ class Errand:
                 told=self.told,
                 redelivered=self.letter.redelivered,
                 timeout=call.timeout,
-                digest=call.digest,
                 tags=call.tags,
                 noted=call.noted,
             )

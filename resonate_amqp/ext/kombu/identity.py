@@ -13,13 +13,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from resonate_amqp.errors import UsageError
-from resonate_amqp.ext.content import digest_of, own_headers
+from resonate_amqp.ext.content import ROOM, digest_of, own_headers, shortened
+from resonate_amqp.ext.deliveries import queue_of_copy
 from resonate_amqp.wire.address import MAX_ROOT_ID, check_root_id, foreign_id
 
 HEADER = "resonate:id"
 """The header by which a producer names a message that has no `message_id`, or another one."""
-ROOM = len(".attempt-999999")
-"""Bytes that an id leaves for the number of an attempt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +53,7 @@ def identity_of(
     asked = None if id_of is None else _text(id_of(*given), name)
     if asked:
         digest = content_of(message, ignored) if strict else ""
-        return Identity(_fitted(foreign_id(asked), asked), digest, called)
+        return Identity(shortened(foreign_id(asked)), digest, called)
     if not called:
         return None
     queue = queue_of_copy(message)
@@ -76,38 +75,7 @@ def content_of(message: Any, ignored: Sequence[str] = ()) -> str:
 
 def further(promise_id: str, name: str) -> str:
     """The id of a message for another durable callback than the first that it meets."""
-    return _fitted(f"{promise_id}.{foreign_id(name)}", f"{promise_id}.{name}")
-
-
-def consumer_of(message: Any) -> Any:
-    """Kombu's consumer that a message was delivered to; None where that is not known."""
-    tag = (message.delivery_info or {}).get("consumer_tag")
-    callback = getattr(message.channel, "callbacks", {}).get(tag)
-    return getattr(callback, "__self__", None)
-
-
-def queue_named(message: Any) -> str:
-    """The name of the queue that a message came from; empty where that is not known."""
-    tag = (message.delivery_info or {}).get("consumer_tag")
-    tags: dict[str, str] = getattr(consumer_of(message), "_active_tags", {})
-    return next((queue for queue, of in tags.items() if of == tag), "")
-
-
-def queue_of_copy(message: Any) -> str:
-    """The queue of a message of which every queue gets a copy that is to be executed; or empty.
-
-    Such are the messages of a fanout exchange, and those of a queue that one connection has for
-    itself: each process of a service gets its own copy there.
-    """
-    name = queue_named(message)
-    queues = getattr(consumer_of(message), "queues", None) or []
-    queue = next((one for one in queues if one.name == name), None)
-    if queue is None:
-        return ""
-    came_by = (message.delivery_info or {}).get("exchange") or ""
-    exchanges = [queue.exchange, *(binding.exchange for binding in queue.bindings or ())]
-    fanout = any(one and one.name == came_by and one.type == "fanout" for one in exchanges)
-    return name if came_by and (fanout or queue.exclusive) else ""
+    return shortened(f"{promise_id}.{foreign_id(name)}")
 
 
 def _called(message: Any) -> str:
@@ -129,12 +97,3 @@ def _decoded(name: Any) -> str:
     """A name as text; what is no character stays apart from all others."""
     text = name.decode(errors="backslashreplace") if isinstance(name, bytes) else str(name)
     return text.encode(errors="backslashreplace").decode()
-
-
-def _fitted(promise_id: str, text: str) -> str:
-    """An id that leaves room for attempts: a longer one is shortened, and ends by its digest."""
-    size = MAX_ROOT_ID - ROOM
-    if len(promise_id.encode()) > size:
-        head = promise_id.encode()[: size // 2].decode(errors="ignore")
-        promise_id = f"{head}~{digest_of(text)}"
-    return check_root_id(promise_id)

@@ -12,14 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from amqp.spec import Basic
 from kombu.exceptions import MessageStateError
 
 from resonate_amqp.errors import UsageError
+from resonate_amqp.ext.deliveries import put_back, queue_named
 from resonate_amqp.ext.kombu.draining import drain_of
-from resonate_amqp.ext.kombu.identity import further, queue_named
+from resonate_amqp.ext.kombu.identity import further
 from resonate_amqp.ext.kombu.messages import ACK, REJECT, REQUEUE
-from resonate_amqp.ext.kombu.pauses import Pauses
+from resonate_amqp.ext.pauses import Pauses
 
 log = logging.getLogger(__name__)
 
@@ -251,12 +251,10 @@ class Letter:
                 raise ConnectionError("the channel was closed")
             if intent == ACK:
                 channel.basic_ack(message.delivery_tag)
-            elif intent == REQUEUE and hasattr(channel, "send_method"):
-                # From RabbitMQ 4.3 on a nack does not count against a quorum queue's delivery
-                # limit, which a reject does. py-amqp has no method for it.
-                channel.send_method(Basic.Nack, "Lbb", (message.delivery_tag, False, True))
+            elif intent == REQUEUE:
+                put_back(message)
             else:
-                channel.basic_reject(message.delivery_tag, requeue=intent == REQUEUE)
+                channel.basic_reject(message.delivery_tag, requeue=False)
         except Exception as error:  # the redelivery is answered from the ledger
             log.debug("%s of a message that its channel has lost: %s", intent, error)
 

@@ -116,17 +116,17 @@ def check_rabbitmq(connection: Any, ours: str = "") -> None:
 
 
 def _reading(app: Callable[[], Celery | None], **settings: Any) -> Resonate:
-    def itself() -> Celery:
+    def of() -> Celery:
         found = app()
         # It is asked for a task of the app, which keeps the app.
         assert found is not None
-        return _itself(found)
+        return itself(found)
 
-    source = Source(lambda: dict(configured(itself())), lambda: broker_url(itself()))
+    source = Source(lambda: dict(configured(of())), lambda: broker_url(of()))
     return Resonate.lazily(source, **settings)
 
 
-def _itself(app: Celery) -> Celery:
+def itself(app: Celery) -> Celery:
     """The app that `current_app` stands for at this moment."""
     return app._get_current_object() if isinstance(app, Proxy) else app
 

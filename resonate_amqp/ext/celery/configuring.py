@@ -87,7 +87,8 @@ def broker_url(app: Celery) -> str:
             f"the Celery app {app.main or 'without a name'!r} names no broker, or is not "
             f"configured yet: {BROKERS[0]}, CELERY_BROKER_URL, {PREFIX}url and {ENVIRONMENT}URL "
             "are all missing; configure it before its Resonate is used, or write "
-            "from_celery(app, url='amqp://…')"
+            "from_celery(app, url='amqp://…'). In threads, current_app is the app that called "
+            "set_default()"
         )
     connection = app.connection_for_write()
     if transport(connection) == IN_MEMORY:

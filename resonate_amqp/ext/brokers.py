@@ -17,7 +17,7 @@ from resonate_amqp.brokers.rabbitmq.cluster import cluster_name, name_in
 from resonate_amqp.brokers.rabbitmq.urls import shown, vhost_of
 from resonate_amqp.errors import BrokerError, UsageError
 from resonate_amqp.resonate import Resonate
-from resonate_amqp.resonate.kombu_urls import SCHEMES, urls_of
+from resonate_amqp.resonate.kombu_urls import SCHEMES, bracketed, urls_of
 
 log = logging.getLogger(__name__)
 
@@ -64,7 +64,7 @@ def place_of_channel(channel: Any) -> Place | None:
     if not isinstance(properties, dict):
         return None
     scheme = "amqps" if connection.ssl else "amqp"
-    url = f"{scheme}://{connection.host}/"
+    url = bracketed(f"{scheme}://{connection.host}/")
     vhost = connection.virtual_host or "/"
     return Place(
         f"{url}{vhost}",

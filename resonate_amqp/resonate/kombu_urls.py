@@ -35,13 +35,23 @@ def url_of(connection: Any) -> str:
 
 def urls_of(connection: Any) -> list[str]:
     """The urls of a Kombu connection as they are, with passwords; the first is the one in use."""
-    first = connection.as_uri(include_password=True)
+    first = bracketed(connection.as_uri(include_password=True))
     urls = [first]
     for other in getattr(connection, "alt", None) or []:
         parts = urlsplit(first)
         beside = parts._replace(netloc=f"{parts.netloc.rpartition('@')[0]}@{other}")
         urls.append(other if "://" in other else urlunsplit(beside))
     return urls
+
+
+def bracketed(url: str) -> str:
+    """The url with an IPv6 address in brackets, as a url has it and Kombu does not."""
+    parts = urlsplit(url)
+    login, at, place = parts.netloc.rpartition("@")
+    host, _, port = unquote(place).rpartition(":")
+    if ":" not in host or host.startswith("["):
+        return url
+    return urlunsplit(parts._replace(netloc=f"{login}{at}[{host}]:{port}"))
 
 
 def _one(url: str, secured: Any, tcp: Mapping[str, int]) -> str:

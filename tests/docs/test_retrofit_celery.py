@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+from celery import _state
 
 from resonate_amqp.resonate.ledger import start_ledger
 from resonate_amqp.settings import read
@@ -103,6 +104,11 @@ def test_the_page_s_flask_application_runs(programs: Programs) -> None:
     visit = "print(create_app().test_client().post('/invoices/i-7').json)"
     assert done(programs, "visit", "python", "-c", f"from website import create_app; {visit}") == 0
     assert programs.out("visit") == "Ann wants 7 EUR for i-7\n"
+    test = "from make_celery import celery_app; from invoices import send; celery_app.set_current()"
+    asked = f"{test}; print(send.apply(['i-7']).get())"
+    programs.environment["BROKER_URL"] = "amqp://127.0.0.1:1"
+    assert done(programs, "eager", "python", "-c", asked) == 0, programs.log("eager")
+    assert programs.out("eager") == programs.out("visit")
 
 
 @pytest.mark.rabbitmq
@@ -132,6 +138,16 @@ def test_a_worker_with_two_brokers_ends_as_the_page_shows(tmp_path: Path) -> Non
     assert " ".join(programs.log("refused").split()).endswith(" ".join(shown.split()))
 
 
+@pytest.fixture
+def as_before() -> Iterator[None]:
+    """The tasks of an app are tasks of every app that is made later, unless that is undone."""
+    tasks, app = set(_state._on_app_finalizers), _state.get_current_app()
+    yield
+    _state._on_app_finalizers.intersection_update(tasks)
+    app.set_current()
+
+
+@pytest.mark.usefixtures("as_before")
 def test_the_page_s_other_blocks_print_what_it_shows() -> None:
     _, shown = run_blocks(PAGE, [block for block in blocks(PAGE) if not block.title])
     assert shown == 1

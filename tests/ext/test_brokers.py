@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -41,6 +40,7 @@ def check(theirs: str, ours: str) -> None:
         ("amqps://a.invalid/shop", "amqps://a.invalid:5671/shop"),
         ("amqp://localhost/shop", "amqp://127.0.0.1/shop"),
         ("amqp://127.0.0.1/shop", "amqp://[::1]/shop"),
+        ("amqp://[fe80::1]:5673/shop", "amqp://[fe80::1]:5673/shop"),
         ("amqp://", "amqp://localhost"),
         ("amqp://a.invalid/shop;amqp://b.invalid/shop", "amqp://b.invalid/shop"),
         ("amqp://a.invalid/shop", "amqp://c.invalid/shop; amqp://a.invalid/shop"),
@@ -100,14 +100,6 @@ def test_other_transports_of_kombu_and_an_embedded_resonate_are_let_through() ->
         check_channel(connection.channel(), Resonate("amqp://a.invalid"), "Use one.")
         check_channel(connection.channel(), Resonate(), "Use one.")
     check_channel(None, Resonate("amqp://a.invalid"), "Use one.")
-
-
-@pytest.fixture(scope="module")
-def other(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PrivateBroker]:
-    """A second broker of another name."""
-    with PrivateBroker(tmp_path_factory.mktemp("other")) as node:
-        node.control("set_cluster_name", "other@example")
-        yield node
 
 
 @pytest.mark.rabbitmq

@@ -87,7 +87,8 @@ def broker_url(app: Celery) -> str:
             f"the Celery app {app.main or 'without a name'!r} names no broker, or is not "
             f"configured yet: {BROKERS[0]}, CELERY_BROKER_URL, {PREFIX}url and {ENVIRONMENT}URL "
             "are all missing; configure it before its Resonate is used, or write "
-            "from_celery(app, url='amqp://…')"
+            "from_celery(app, url='amqp://…'). In threads, current_app is the app that called "
+            "set_default()"
         )
     connection = app.connection_for_write()
     if transport(connection) == IN_MEMORY:
@@ -116,17 +117,17 @@ def check_rabbitmq(connection: Any, ours: str = "") -> None:
 
 
 def _reading(app: Callable[[], Celery | None], **settings: Any) -> Resonate:
-    def itself() -> Celery:
+    def of() -> Celery:
         found = app()
         # It is asked for a task of the app, which keeps the app.
         assert found is not None
-        return _itself(found)
+        return itself(found)
 
-    source = Source(lambda: dict(configured(itself())), lambda: broker_url(itself()))
+    source = Source(lambda: dict(configured(of())), lambda: broker_url(of()))
     return Resonate.lazily(source, **settings)
 
 
-def _itself(app: Celery) -> Celery:
+def itself(app: Celery) -> Celery:
     """The app that `current_app` stands for at this moment."""
     return app._get_current_object() if isinstance(app, Proxy) else app
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from celery import Celery, Task, current_app, signals
 
-from resonate_amqp.ext.celery.configuring import of_app
+from resonate_amqp.ext.celery.configuring import itself, of_app
 from resonate_amqp.ext.celery.durable import call_of, perform
 from resonate_amqp.ext.celery.made import MARK, OWN, Made, asked_for, made_of
 from resonate_amqp.ext.celery.shapes import Shape
@@ -23,12 +23,13 @@ def install(app: Celery, resonate: Resonate | None = None) -> None:
 
     Such a call is recorded with its result, retry, failure, revocation or time limit, runs once,
     and is acknowledged late. Every other message of the app's tasks is treated as ever. Without
-    a `resonate`, one is made of the app's configuration.
+    a `resonate`, one is made of the app's configuration. The app may be `current_app`, which is
+    the one whose worker starts.
     """
 
     def before_any_message(starting: Celery) -> None:
-        if starting is app:
-            _wrap(app, resonate)
+        if starting is itself(app):
+            _wrap(starting, resonate)
 
     def in_a_new_process(sender: str, **_: Any) -> None:
         # One that was not forked has imported the tasks anew, into an app of its own.

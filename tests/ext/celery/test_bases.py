@@ -61,6 +61,22 @@ def test_a_base_class_of_ours_joins_the_app_s_own() -> None:
     assert isinstance(task, app.Task)
 
 
+def test_it_joins_a_class_that_was_put_in_the_place_of_the_app_s() -> None:
+    app = app_with()
+
+    class ContextTask(app.Task):  # type: ignore[name-defined]  # a class made at run time
+        def __call__(self, *args: Any, **kwargs: Any) -> Any:
+            token = entered.set("inside")
+            try:
+                return self.run(*args, **kwargs)
+            finally:
+                entered.reset(token)
+
+    app.Task = ContextTask
+    task: Any = app.task(shared=False, base=DurableTask, name="where")(where)
+    assert applied(task) == "inside"
+
+
 @pytest.mark.parametrize("bases", [(DurableTask, OwnTask), (OwnTask, DurableTask)])
 @pytest.mark.parametrize("task_cls", [None, OwnTask, DurableTask])
 @pytest.mark.parametrize("given_as", ["base", "task_cls"])

@@ -109,6 +109,22 @@ def test_the_current_app_is_the_one_of_the_first_use() -> None:
     assert resonate.settings.url == "amqp://me:1@current:5672/%2F"
 
 
+def test_the_current_app_of_a_thread_is_found_or_the_error_says_how() -> None:
+    said: list[str] = []
+    resonate = from_celery(current_app)
+
+    def ask() -> None:
+        with pytest.raises(UsageError) as refused:
+            resonate.broker_url()
+        said.append(str(refused.value))
+
+    thread = threading.Thread(target=ask)
+    thread.start()
+    thread.join()
+    assert "names no broker" in said[0]
+    assert "current_app is the app that called set_default()" in said[0]
+
+
 def test_an_app_that_names_no_broker_is_an_error_until_it_does() -> None:
     app = Celery("bare", set_as_current=False)
     resonate = from_celery(app)

@@ -52,7 +52,7 @@ def test_flask_s_app_factory(start: Start, vhost_url: str) -> None:
     project = "tests.ext.celery.flask_project"
     programs = start(f"{project}.make_celery", BROKER_URL=vhost_url)
     answer, state = printed(programs, f"{project}.visit")
-    assert answer == ["o-7: 7 EUR", "parcel of o-7 by flask_project"]
+    assert answer == ["o-7: 7 EUR", "parcel of o-7 by flask_project", "from flask_project"]
     assert state == "resolved"
 
 

@@ -8,13 +8,18 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import pytest
-from celery import Celery, signals
+from celery import Celery, current_app, signals
 from celery.utils.imports import symbol_by_name
 
 from resonate_amqp import Resonate
+from resonate_amqp.dev.broker import PrivateBroker
+from resonate_amqp.dev.choose import ChosenBroker
 from resonate_amqp.ext.celery import durable, from_celery, install
+from resonate_amqp.ext.celery.made import made_of
+from tests.ledgers.proxy import Proxy
 
 
 def shop(url: str = "amqp://nobody.invalid") -> tuple[Celery, Any, Any]:
@@ -117,6 +122,58 @@ def test_the_broker_that_a_worker_reads_from_is_the_one_that_counts() -> None:
         starting(app)
 
 
+@pytest.mark.rabbitmq
+def test_a_worker_on_another_broker_with_that_virtual_host_ends(
+    broker: ChosenBroker, other: PrivateBroker
+) -> None:
+    app = Celery("two", broker=broker.url, set_as_current=False)
+    app.conf.resonate_url = other.url
+    app.task(shared=False)(durable()(elsewhere))
+    with pytest.raises(SystemExit, match="cluster 'other@example' and not "):
+        starting(app)
+
+
+@pytest.mark.rabbitmq
+def test_a_worker_behind_a_load_balancer_starts(other: PrivateBroker) -> None:
+    behind = Proxy(other.url)
+    its, balanced = (str(urlsplit(url).port) for url in (other.url, behind.url))
+    app = Celery("balanced", broker=other.url, set_as_current=False)
+    app.conf.resonate_url = other.url.replace(its, balanced)
+    task = app.task(shared=False)(durable()(elsewhere))
+    starting(app)
+    behind.cut()
+    assert task.acks_late
+
+
+def test_what_is_installed_may_be_the_current_app() -> None:
+    before = current_app._get_current_object()
+    install(current_app)
+    app = Celery("current", broker="amqp://mq.invalid/shop", set_as_current=False)
+    task = app.task(shared=False)(elsewhere)
+    try:
+        app.set_current()
+        starting(app)
+    finally:
+        before.set_current()
+    assert made_of(task) is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["promises", "get", "order-7"], 2, "redis://:**@cache.invalid:6379/0, which is no Rabbit"),
+        (["promises", "get", "--help"], 0, "--broker URL"),
+    ],
+)
+def test_the_command_line_of_an_app_without_rabbitmq(
+    tmp_path: Path, arguments: list[str], code: int, said: str
+) -> None:
+    environment = {"BROKER": "redis://:secret@cache.invalid:6379/0", "POOL": "solo"}
+    done = celery(tmp_path, environment, "resonate", *arguments)
+    assert done.returncode == code, done.stderr
+    assert said in done.stdout + done.stderr
+
+
 def test_a_worker_of_an_app_without_a_broker_ends() -> None:
     app = Celery("bare", set_as_current=False)
     app.task(shared=False)(durable()(elsewhere))
@@ -150,6 +207,22 @@ resonate = from_celery(app)
 @durable(resonate)
 def charge(): ...
 """
+
+
+def celery(
+    folder: Path, environment: dict[str, str], *arguments: str
+) -> subprocess.CompletedProcess[str]:
+    """What `celery -A` does in a folder with that shop."""
+    (folder / "ending.py").write_text(SHOP, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "ending", *arguments],
+        cwd=folder,
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
 
 
 @pytest.mark.parametrize(
@@ -186,16 +259,7 @@ def charge(): ...
 def test_a_real_worker_ends_and_says_why(
     tmp_path: Path, environment: dict[str, str], pool: str, said: list[str]
 ) -> None:
-    (tmp_path / "ending.py").write_text(SHOP, encoding="utf-8")
-    done = subprocess.run(
-        [sys.executable, "-m", "celery", "-A", "ending", "worker"],
-        cwd=tmp_path,
-        env=os.environ | environment | {"POOL": pool},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
+    done = celery(tmp_path, environment | {"POOL": pool}, "worker")
     assert done.returncode == 1
     for words in said:
         assert words in done.stderr

@@ -31,6 +31,8 @@ def read(connection: Connection) -> list[Any]:
         ("pyamqp://broker//", ("broker", 5672, "/", "guest", "guest")),
         ("amqp://broker", ("broker", 5672, "/", "guest", "guest")),
         ("amqp://broker/a%2Fb", ("broker", 5672, "a/b", "guest", "guest")),
+        ("amqp://shop:p%40ss@[::1]:5673/north", ("::1", 5673, "north", "shop", "p@ss")),
+        ("amqp://[fe80::1]//", ("fe80::1", 5672, "/", "guest", "guest")),
     ],
 )
 def test_a_connection_is_taken_over_with_its_user_and_virtual_host(url: str, wanted: Any) -> None:

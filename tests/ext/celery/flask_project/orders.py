@@ -35,7 +35,12 @@ def fulfil(ctx: Context, order: str) -> Generator[Any, Any, list[str]]:
     charged = yield ctx.rfc(charge, order, 7)
     packed = yield ctx.rfc(pack, order)
     assert current_app.config["CURRENCY"] == currency
-    return [charged, packed]
+    site = yield ctx.lfc(where)
+    return [charged, packed, site]
+
+
+def where(_ctx: Context) -> str:
+    return f"from {current_app.name.rpartition('.')[2]}"
 
 
 @blueprint.post("/orders/<order>")

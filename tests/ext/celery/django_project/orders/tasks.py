@@ -26,10 +26,14 @@ def pack(number: int) -> str:
     return f"packed {Order.objects.get(pk=number).state} {number}"
 
 
+def mark(_ctx: Context, number: int, state: str) -> None:
+    Order.objects.filter(pk=number).update(state=state)
+
+
 @shared_task
 @durable(resonate)
 def fulfil(ctx: Context, number: int) -> Generator[Any, Any, list[str]]:
     charged = yield ctx.rfc(charge, number)
     packed = yield ctx.rfc(pack, number)
-    Order.objects.filter(pk=number).update(state="fulfilled")
+    yield ctx.lfc(mark, number, "fulfilled")
     return [charged, packed]

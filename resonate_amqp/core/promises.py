@@ -10,6 +10,8 @@ from resonate_amqp.core.model import (
     CLIENT_VERDICTS,
     DEADLINE,
     DELAY,
+    DIGEST,
+    FUNC,
     TARGET,
     TIMER,
     Promise,

@@ -329,3 +329,28 @@ def test_a_lease_taken_over_cannot_be_given_up_by_its_former_holder() -> None:
     world.ask(redelivery("r"))
     assert world.ask(release("r")).status == 409
     assert world.ask(suspend("r", "r:1")).status == 409
+
+
+MADE_OF = Value({"func": "pay", "digest": "d1"}, "")
+
+
+@pytest.mark.parametrize(
+    ("recorded", "asked", "status"),
+    [
+        (MADE_OF, {"func": "pay", "digest": "d1"}, 200),
+        (MADE_OF, {"func": "pay", "digest": "d2"}, 409),
+        (MADE_OF, {"func": "mail", "digest": "d1"}, 409),
+        (MADE_OF, {"func": "mail"}, 200),
+        (Value({"func": "pay"}, ""), {"func": "pay", "digest": "d1"}, 200),
+    ],
+)
+def test_a_message_with_other_content_takes_no_lease_of_the_promise_it_names(
+    recorded: Value, asked: dict[str, str], status: int
+) -> None:
+    """A promise without a digest was made by a call, whose messages the ledger sends."""
+    world = World()
+    world.ok(replace(call("order-1"), param=recorded))
+    response = world.do(created(replace(call("order-1"), param=Value(asked, ""))))
+    assert response.status == status
+    assert response.promise == world.promise("order-1")
+    assert (world.task("order-1").state is TaskState.ACQUIRED) == (status == 200)

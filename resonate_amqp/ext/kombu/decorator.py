@@ -12,6 +12,7 @@ from uuid import uuid4
 
 from resonate_amqp import Resonate
 from resonate_amqp.errors import Encoding, Stopped, UsageError
+from resonate_amqp.ext.brokers import check_channel
 from resonate_amqp.ext.comebacks import attempt_of
 from resonate_amqp.ext.kombu.desk import Desk, desk_of
 from resonate_amqp.ext.kombu.entries import entry_of
@@ -24,6 +25,11 @@ from resonate_amqp.ext.kombu.messages import RecordedMessage, recorded
 from resonate_amqp.runtime.retry import RetryPolicy
 from resonate_amqp.wire.address import foreign_id
 from resonate_amqp.wire.tags import MESSAGE_ID
+
+
+REMEDY = (
+    "Make it by Resonate.from_kombu(connection), or give it the url of that broker and virtual host"
+)
 
 
 class Durable:
@@ -91,6 +97,7 @@ class Durable:
         if self._resonate.stopped:
             raise Stopped(f"the instance of {self.name!r} was stopped; the message stays unsettled")
         check_no_ack(message)
+        check_channel(message.channel, self._resonate, REMEDY)
         identity = self._identity_of(message, given)
         if identity is None and self.form.kind is Kind.PLAIN:
             return self.func(*arguments)

@@ -14,8 +14,9 @@ from kombu.mixins import ConsumerProducerMixin
 from resonate_amqp import Resonate
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Encoding, UnknownFunction, UsageError
+from resonate_amqp.ext.brokers import check_channel
 from resonate_amqp.ext.content import digest_of
-from resonate_amqp.ext.kombu.decorator import follow
+from resonate_amqp.ext.kombu.decorator import REMEDY, follow
 from resonate_amqp.ext.kombu.desk import desk_of
 from resonate_amqp.ext.kombu.errands import Call, Errand
 from resonate_amqp.ext.kombu.identity import content_of, further, identity_of
@@ -81,6 +82,7 @@ class RpcServer(ConsumerProducerMixin):
 
     def get_consumers(self, Consumer: Any, channel: Any) -> list[Any]:
         """The one consumer of the queue, which is not declared."""
+        check_channel(channel, self._resonate, REMEDY)
         desk_of(self._resonate).consume()
         prefetch = self._resonate.settings.prefetch
         return [

@@ -19,9 +19,10 @@ from kombu import Connection, Consumer, Exchange, Queue
 from resonate_amqp import Context, Resonate
 from resonate_amqp.brokers.rabbitmq.urls import parameters
 from resonate_amqp.errors import UsageError
-from resonate_amqp.ext.kombu import durable
+from resonate_amqp.ext.kombu import durable, durable_rpc_server
 from resonate_amqp.resonate.embedded import Embedded
 from resonate_amqp.resonate.kombu_urls import url_of
+from resonate_amqp.dev.choose import ChosenBroker
 from tests.ext.kombu.conftest import Node
 from tests.ext.kombu.shop import wait_until
 
@@ -388,3 +389,34 @@ def test_each_queue_that_gets_a_copy_of_its_own_has_it_executed(
         shop.connection.drain_events(timeout=5)
     assert len(ran) == wanted
     assert len(shop.resonate.promises.search("message_id", "change-1")) == wanted
+
+
+def test_a_resonate_of_another_virtual_host_is_refused_at_the_first_message(
+    shop: Shop, broker: ChosenBroker
+) -> None:
+    elsewhere = broker.new_vhost()
+    other = Resonate(elsewhere, group="shop")
+    try:
+
+        @durable(other)
+        def on_order(body: Any, message: Any) -> None:
+            raise AssertionError("its outcome would be recorded elsewhere")
+
+        @other.register
+        def price(ctx: Context) -> int:
+            return 1
+
+        shop.consumer(on_order)
+        shop.publish("order-1")
+        with pytest.raises(UsageError, match="another virtual host") as refused:
+            shop.connection.drain_events(timeout=5)
+        for url in (shop.url, elsewhere):
+            assert url.rpartition("/")[2] in str(refused.value)
+        assert "from_kombu(connection)" in str(refused.value)
+        server = durable_rpc_server(other, shop.connection, "orders", "price")
+        with pytest.raises(UsageError, match="another virtual host"):
+            server.get_consumers(Consumer, shop.connection.default_channel)
+        assert shop.left() == 1
+    finally:
+        other.stop()
+        broker.discard_vhost(elsewhere)

@@ -15,7 +15,7 @@ from typing import Any
 
 from celery import Task
 from celery.app.task import Context as Request
-from celery.app.trace import build_tracer, get_actual_ignore_result, task_has_custom
+from celery.app.trace import build_tracer, task_has_custom
 from celery.states import STARTED
 
 from resonate_amqp.ext.celery.made import Made
@@ -123,7 +123,8 @@ def store_started(task: Task, request: Request) -> None:
     """What Celery stores when a task starts, where it was asked to."""
     if not getattr(task, "resonate_track_started", False) or request.is_eager:
         return
-    if get_actual_ignore_result(task, request):
+    asked = vars(request).get("ignore_result")
+    if task.ignore_result if asked is None else asked:
         return
     meta = {"pid": os.getpid(), "hostname": request.hostname or socket.gethostname()}
     task.backend.store_result(request.id, meta, STARTED, request=request)

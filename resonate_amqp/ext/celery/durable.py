@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 from celery import Task
@@ -135,8 +136,10 @@ def _request_of(task: Task) -> Request | None:
     pushed a request of its own over the one that runs it.
     """
     stack = list(task.request_stack.stack or ())
-    if len(stack) > 1 and stack[-1].called_directly and stack[-1].args == tuple(stack[-2].args):
-        stack.pop()
+    if len(stack) > 1 and stack[-1].called_directly:
+        given = stack[-2].get("resonate_given") or stack[-2].args
+        if stack[-1].args == tuple(given):
+            stack.pop()
     request = stack[-1] if stack else None
     if request is None or request.called_directly or request.get("resonate_claims"):
         return None
@@ -169,7 +172,12 @@ def _is_errback(args: tuple[Any, ...]) -> bool:
 def _dumps_models(task: Task) -> bool:
     """Whether Celery makes JSON of the models that a task returns (`pydantic=True`)."""
     func = getattr(task, "_orig_run", None) or task.run
-    return any(getattr(one, "__globals__", None) is vars(base) for one in reachable(func))
+    return any(
+        isinstance(one, FunctionType)
+        and one.__globals__ is vars(base)
+        and one.__code__.co_name == "wrapper"
+        for one in reachable(func)
+    )
 
 
 def _as_it_is(_ctx: Context) -> None: ...

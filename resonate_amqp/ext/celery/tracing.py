@@ -51,7 +51,8 @@ class Traced:
             request.update(_protected=1)
         if self.resonate_made.concerns(request):
             # Decorators may change what they are given; what the message held is recorded.
-            request.update(_copied(args=request.args, kwargs=request.kwargs))
+            kept = _copied(args=request.args, kwargs=request.kwargs)
+            request.update(kept, resonate_given=args)
         else:
             store_started(task, request)
         try:

@@ -337,6 +337,26 @@ def test_a_durable_function_is_found_wherever_a_decorator_keeps_it(held: str) ->
     assert made_in(found[held]) is made_in(made) is not None
 
 
+def test_of_several_durable_functions_it_is_not_guessed_which_one_runs() -> None:
+    first, second = durable(resonate)(flow), durable(resonate)(flow)
+    several: dict[str, Callable[..., Any]] = {"one": first, "other": second, "plain": print}
+
+    def pick(name: str) -> Any:
+        return several[name]()
+
+    def either(name: str) -> Any:
+        return first() if name else second()
+
+    assert made_in(pick) is made_in(either) is None
+    assert made_in(marked(first)) is made_in(first) is not made_in(second)
+
+    @durable(resonate)
+    def calling() -> None:
+        either("one")
+
+    assert made_in(unmarked(calling)) is made_in(calling) is not None
+
+
 def test_another_task_that_a_function_calls_makes_it_not_durable() -> None:
     other = task(durable(resonate)(flow))
 

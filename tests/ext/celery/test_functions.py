@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Generator
@@ -171,6 +172,35 @@ def test_whatever_can_be_called_is_made_durable(func: Any, name: str, ended: int
     made = durable(resonate)(func)
     assert made.__name__ == name
     assert task(made).delay(number=3).get() == ended
+
+
+def finishing(func: Callable[..., Any]) -> Callable[..., Any]:
+    """It makes a value of what Celery does not take: a coroutine, or a generator of values."""
+
+    @functools.wraps(func)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        made = func(*args, **kwargs)
+        return asyncio.run(made) if inspect.iscoroutine(made) else list(made)
+
+    return run
+
+
+@finishing
+async def fetched(number: int) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
+@finishing
+def counted(number: int) -> Generator[int, None, None]:
+    yield from range(number)
+
+
+def test_a_decorator_that_makes_a_value_of_a_coroutine_or_generator_is_left_to_it() -> None:
+    made = durable(resonate)(fetched)
+    assert (made.__name__, made.__module__) == ("fetched", __name__)
+    assert task(made).delay(3).get() == 3
+    assert task(durable(resonate)(counted)).delay(3).get() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(

@@ -25,6 +25,7 @@ from tests.core.world import (
     acquire,
     call,
     callback,
+    created,
     external,
     fence,
     fulfill,
@@ -349,8 +350,10 @@ def test_a_message_with_other_content_takes_no_lease_of_the_promise_it_names(
 ) -> None:
     """A promise without a digest was made by a call, whose messages the ledger sends."""
     world = World()
-    world.ok(replace(call("order-1"), param=recorded))
-    response = world.do(created(replace(call("order-1"), param=Value(asked, ""))))
+    world.ask(replace(call("order-1"), param=recorded))
+    response = world.ask(created(replace(call("order-1"), param=Value(asked, ""))))
     assert response.status == status
-    assert response.promise == world.promise("order-1")
-    assert (world.task("order-1").state is TaskState.ACQUIRED) == (status == 200)
+    assert response.promise is not None
+    task = world.ask(TaskGet(id="order-1")).task
+    assert task is not None
+    assert (task.state is TaskState.ACQUIRED) == (status == 200)

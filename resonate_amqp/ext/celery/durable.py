@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from types import FunctionType
 from typing import Any
 
 from celery import Task
@@ -16,7 +17,7 @@ from resonate_amqp.ext.celery import eager, messages
 from resonate_amqp.ext.celery.configuring import of_app
 from resonate_amqp.ext.celery.execution import Call, execute
 from resonate_amqp.ext.celery.made import MARK, Made, Named, Source
-from resonate_amqp.ext.celery.outcomes import WITHOUT_OUTCOME, Leaving
+from resonate_amqp.ext.celery.outcomes import WITHOUT_OUTCOME, Leaving, Refused
 from resonate_amqp.ext.celery.reach import reachable
 from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.ext.celery.tracing import begins, is_enclosed
@@ -133,6 +134,11 @@ def perform(call: Call) -> Any:
             raise
         request.update(resonate_left=told)
         raise Leaving(told) from told
+    except Refused as refused:
+        if request.is_eager:
+            raise refused.error from None
+        request.update(resonate_left=refused.error)
+        raise
     finally:
         # A decorator that calls the function again gets its recorded outcome.
         request.update(resonate_claims=False)
@@ -145,8 +151,10 @@ def _request_of(task: Task) -> Request | None:
     pushed a request of its own over the one that runs it.
     """
     stack = list(task.request_stack.stack or ())
-    if len(stack) > 1 and stack[-1].called_directly and stack[-1].args == tuple(stack[-2].args):
-        stack.pop()
+    if len(stack) > 1 and stack[-1].called_directly:
+        given = stack[-2].get("resonate_given") or stack[-2].args
+        if stack[-1].args == tuple(given):
+            stack.pop()
     request = stack[-1] if stack else None
     if request is None or request.called_directly or request.get("resonate_claims"):
         return None
@@ -179,7 +187,12 @@ def _is_errback(args: tuple[Any, ...]) -> bool:
 def _dumps_models(task: Task) -> bool:
     """Whether Celery makes JSON of the models that a task returns (`pydantic=True`)."""
     func = getattr(task, "_orig_run", None) or task.run
-    return any(getattr(one, "__globals__", None) is vars(base) for one in reachable(func))
+    return any(
+        isinstance(one, FunctionType)
+        and one.__globals__ is vars(base)
+        and one.__code__.co_name == "wrapper"
+        for one in reachable(func)
+    )
 
 
 def _as_it_is(_ctx: Context) -> None: ...

@@ -27,6 +27,7 @@ from resonate_amqp.ext.celery.body import Body, Prepare
 from resonate_amqp.ext.celery.outcomes import (
     Halted,
     PutBack,
+    Refused,
     Suspended,
     UnderWay,
     is_outcome,
@@ -265,7 +266,8 @@ def _concluded(call: Call, body: Body, how: Claimed) -> Any:
         case Failed(Stopped()):
             raise PutBack("the process stops")
         case Failed(error):
-            raise error
+            log.error("task %s[%s] is not executed: %s", call.task.name, call.request.id, error)
+            raise Refused(error)
         case Begun():
             raise AssertionError("a claim does not end by its begin")
         case _:

@@ -77,15 +77,24 @@ def made_of(task: Task) -> Made | None:
 
 
 def made_in(func: Callable[..., Any]) -> Made | None:
-    """What the first durable function that another one leads to was made with, if there is one."""
-    for one in reachable(func):
-        try:
-            found = getattr(one, MARK, None)
-        except Exception:  # an object may do anything when it is asked
-            continue
-        if isinstance(found, Made):
-            return found
-    return None
+    """What the durable function that another one leads to was made with, if there is exactly one.
+
+    A mark of its own, such as `functools.wraps` copies, comes first.
+    """
+    found: list[Made] = []
+    for one in reachable(func, lambda part: _marked(part) is not None):
+        made = _marked(one)
+        if made is not None and made not in found:
+            found.append(made)
+    return found[0] if len(found) == 1 else None
+
+
+def _marked(func: Any) -> Made | None:
+    try:
+        made = getattr(func, MARK, None)
+    except Exception:  # an object may do anything when it is asked
+        return None
+    return made if isinstance(made, Made) else None
 
 
 def durable_tasks(app: Celery) -> Iterator[tuple[Task, Made]]:

@@ -50,6 +50,14 @@ class Leaving(BaseException):
         self.told = told
 
 
+class Refused(BaseException):
+    """A message cannot be executed; its task fails with `error`, whatever decorators do."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(str(error))
+        self.error = error
+
+
 def value_of(promise: Promise) -> Any:
     """The recorded result, with Kombu's own types; raises the recorded error as its own type."""
     if promise.state is PromiseState.RESOLVED:

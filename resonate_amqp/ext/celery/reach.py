@@ -9,7 +9,8 @@ from __future__ import annotations
 import functools
 import types
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from celery import Celery, Task
@@ -26,8 +27,13 @@ _Holders = (Task, Proxy, Celery, Resonate, type, types.ModuleType, types.Builtin
 """What holds functions and calls none of them as its own."""
 
 
-def reachable(func: Callable[..., Any]) -> Iterator[Any]:
-    """What can be called and stands inside a function, the nearest first; itself comes first."""
+def reachable(
+    func: Callable[..., Any], sought: Callable[[Any], bool] | None = None
+) -> Iterator[Any]:
+    """What can be called and stands inside a function, the nearest first; itself comes first.
+
+    What is inside of something that is `sought` is left out.
+    """
     seen = {id(func)}
     left = deque([func])
     for _ in range(MOST):
@@ -36,6 +42,8 @@ def reachable(func: Callable[..., Any]) -> Iterator[Any]:
         one = left.popleft()
         if callable(one):
             yield one
+        if sought is not None and sought(one):
+            continue
         for part in _parts(one):
             if id(part) not in seen and _is_of_interest(part):
                 seen.add(id(part))
@@ -58,15 +66,22 @@ def _parts(one: Any) -> Iterator[Any]:
         case functools.partial():
             yield from (one.func, *one.args, *one.keywords.values())
         case list() | tuple():
-            yield from one[:MOST_PARTS]
+            yield from _only(one)
         case dict():
-            yield from list(one.values())[:MOST_PARTS]
+            yield from _only(one.values())
         case _:
             yield from _attribute(one, "__wrapped__")
             held = next(_attribute(one, "__dict__"), None)
             yield from list(held.values())[:MOST_PARTS] if isinstance(held, dict) else ()
             yield from _slotted(one)
             yield from _attribute(type(one), "__call__")
+
+
+def _only(several: Iterable[Any]) -> Iterator[Any]:
+    """What can be called of several, if it is one; of more, it is open which of them is."""
+    called = [one for one in islice(several, MOST_PARTS) if callable(one)]
+    if len(called) == 1:
+        yield from called
 
 
 def _slotted(one: Any) -> Iterator[Any]:

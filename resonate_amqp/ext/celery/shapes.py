@@ -29,7 +29,6 @@ WRAPPED = "__wrapped__"
 SIGNATURE = "__signature__"
 
 LAMBDA = "<lambda>"
-MOST_LAYERS = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +57,7 @@ class Shape:
         _check(func)
         written = _written(func)
         parameters = list(inspect.signature(written).parameters.values())
-        generator = inspect.isgeneratorfunction(_innermost(written))
+        generator = inspect.isgeneratorfunction(_called(func))
         at = _context_at(written, parameters) if context else None
         if generator and context and at is None:
             at = int(bool(parameters) and parameters[0].name in OF_THE_TASK)
@@ -74,8 +73,7 @@ class Shape:
     def public(self, wrapper: Callable[..., Any]) -> Callable[..., Any]:
         """The wrapper, looking as the function does to its callers: without the context."""
         written = self.written or self.func
-        own = written if inspect.isroutine(written) else _innermost(written)
-        functools.update_wrapper(wrapper, own, updated=())
+        functools.update_wrapper(wrapper, _whole(written), updated=())
         if inspect.isroutine(self.func):
             vars(wrapper).update(getattr(self.func, "__dict__", {}))
         wrapper.__name__ = name_of(written)
@@ -162,7 +160,7 @@ def _check(func: Any) -> None:
         )
     if not callable(func) or isinstance(func, classmethod):
         raise UsageError(f"{func!r} is no function; make a function durable")
-    inner = _innermost(func)
+    inner = _called(func)
     if inspect.iscoroutinefunction(inner) or inspect.isasyncgenfunction(inner):
         raise UsageError(
             f"task {name_of(func)!r} is an async function, which Celery does not run; "
@@ -172,18 +170,20 @@ def _check(func: Any) -> None:
         raise UsageError("a lambda has no name that Celery takes; write a def and make it durable")
 
 
-def _innermost(func: Callable[..., Any]) -> Callable[..., Any]:
-    """The function inside of partials, objects that can be called and `functools.wraps`."""
-    for _ in range(MOST_LAYERS):
-        if isinstance(func, functools.partial):
-            func = func.func
-        elif hasattr(func, WRAPPED):
-            func = getattr(func, WRAPPED)
-        elif not inspect.isroutine(func):
-            func = type(func).__call__
-        else:
-            break
+def _whole(func: Callable[..., Any]) -> Callable[..., Any]:
+    """The function that a `functools.partial` calls in the end; any other is itself."""
+    while isinstance(func, functools.partial):
+        func = func.func
     return func
+
+
+def _called(func: Callable[..., Any]) -> Callable[..., Any]:
+    """The code that a call runs first: of an object that can be called, its `__call__`.
+
+    What decorators make of that code's result is theirs, so they are not looked through.
+    """
+    func = _whole(func)
+    return func if inspect.isroutine(func) else type(func).__call__
 
 
 def _written(func: Callable[..., Any]) -> Callable[..., Any]:

@@ -51,7 +51,8 @@ class Traced:
             request.update(_protected=1)
         if self.resonate_made.concerns(request):
             # Decorators may change what they are given; what the message held is recorded.
-            request.update(_copied(args=request.args, kwargs=request.kwargs))
+            kept = _copied(args=request.args, kwargs=request.kwargs)
+            request.update(kept, resonate_given=args)
         else:
             store_started(task, request)
         try:
@@ -123,8 +124,8 @@ def store_started(task: Task, request: Request) -> None:
     """What Celery stores when a task starts, where it was asked to."""
     if not getattr(task, "resonate_track_started", False) or request.is_eager:
         return
-    # A request that says nothing leaves it to the task.
-    if vars(request).get("ignore_result", task.ignore_result):
+    asked = vars(request).get("ignore_result")
+    if task.ignore_result if asked is None else asked:
         return
     meta = {"pid": os.getpid(), "hostname": request.hostname or socket.gethostname()}
     task.backend.store_result(request.id, meta, STARTED, request=request)

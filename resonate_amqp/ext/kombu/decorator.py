@@ -26,7 +26,6 @@ from resonate_amqp.runtime.retry import RetryPolicy
 from resonate_amqp.wire.address import foreign_id
 from resonate_amqp.wire.tags import MESSAGE_ID
 
-
 REMEDY = (
     "Make it by Resonate.from_kombu(connection), or give it the url of that broker and virtual host"
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import inspect
 from collections.abc import Callable, Generator
@@ -173,6 +174,35 @@ def test_whatever_can_be_called_is_made_durable(func: Any, name: str, ended: int
     assert task(made).delay(number=3).get() == ended
 
 
+def finishing(func: Callable[..., Any]) -> Callable[..., Any]:
+    """It makes a value of what Celery does not take: a coroutine, or a generator of values."""
+
+    @functools.wraps(func)
+    def run(*args: Any, **kwargs: Any) -> Any:
+        made = func(*args, **kwargs)
+        return asyncio.run(made) if inspect.iscoroutine(made) else list(made)
+
+    return run
+
+
+@finishing
+async def fetched(number: int) -> int:
+    await asyncio.sleep(0)
+    return number
+
+
+@finishing
+def counted(number: int) -> Generator[int, None, None]:
+    yield from range(number)
+
+
+def test_a_decorator_that_makes_a_value_of_a_coroutine_or_generator_is_left_to_it() -> None:
+    made = durable(resonate)(fetched)
+    assert (made.__name__, made.__module__) == ("fetched", __name__)
+    assert task(made).delay(3).get() == 3
+    assert task(durable(resonate)(counted)).delay(3).get() == [0, 1, 2]
+
+
 @pytest.mark.parametrize(
     ("func", "remedy"),
     [
@@ -335,6 +365,26 @@ def test_a_durable_function_is_found_wherever_a_decorator_keeps_it(held: str) ->
         "default": lambda *args, func=made: func(*args),
     }
     assert made_in(found[held]) is made_in(made) is not None
+
+
+def test_of_several_durable_functions_it_is_not_guessed_which_one_runs() -> None:
+    first, second = durable(resonate)(flow), durable(resonate)(flow)
+    several: dict[str, Callable[..., Any]] = {"one": first, "other": second, "plain": print}
+
+    def pick(name: str) -> Any:
+        return several[name]()
+
+    def either(name: str) -> Any:
+        return first() if name else second()
+
+    assert made_in(pick) is made_in(either) is None
+    assert made_in(marked(first)) is made_in(first) is not made_in(second)
+
+    @durable(resonate)
+    def calling() -> None:
+        either("one")
+
+    assert made_in(unmarked(calling)) is made_in(calling) is not None
 
 
 def test_another_task_that_a_function_calls_makes_it_not_durable() -> None:

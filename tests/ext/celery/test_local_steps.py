@@ -138,6 +138,22 @@ def test_an_application_context_around_a_task_is_around_its_local_functions() ->
     assert task(asking, base=InSite).delay().get() == [["site", "root"]] * 2
 
 
+def test_a_local_function_may_run_another_task_eagerly() -> None:
+    def inner(ctx: Context, number: int) -> Body:
+        return [number, (yield ctx.lfc(thread))]
+
+    inner_task = task(inner)
+
+    def call(_ctx: Context, number: int) -> Any:
+        return inner_task.delay(number).result
+
+    def outer(ctx: Context) -> Body:
+        return (yield ctx.gather(ctx.lfc(call, 1), ctx.lfc(call, 2)))
+
+    here = threading.current_thread().name
+    assert task(outer).delay().get() == [[1, here], [2, here]]
+
+
 def test_a_local_function_that_exits_fails_in_its_body() -> None:
     def leave(_ctx: Context) -> None:
         raise SystemExit(3)

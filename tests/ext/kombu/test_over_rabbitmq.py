@@ -18,11 +18,11 @@ from kombu import Connection, Consumer, Exchange, Queue
 
 from resonate_amqp import Context, Resonate
 from resonate_amqp.brokers.rabbitmq.urls import parameters
+from resonate_amqp.dev.choose import ChosenBroker
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ext.kombu import durable, durable_rpc_server
 from resonate_amqp.resonate.embedded import Embedded
 from resonate_amqp.resonate.kombu_urls import url_of
-from resonate_amqp.dev.choose import ChosenBroker
 from tests.ext.kombu.conftest import Node
 from tests.ext.kombu.shop import wait_until
 

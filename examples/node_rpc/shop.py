@@ -21,11 +21,16 @@ def order(ctx: Context, sku: str, count: int) -> Generator[Any, Any, dict[str, A
     return {"sku": sku, "count": count, "total": price["total"]}
 
 
+def order_id(_body: Any, message: Any) -> str:
+    """The clients of this queue draw an id for each order, and keep it when they ask again."""
+    return f"orders.{message.properties['correlation_id']}"
+
+
 def main() -> None:
     """Answer the clients of the queue `orders`."""
     with resonate, Connection(resonate.settings.url) as connection:
         Queue("orders")(connection).declare()
-        durable_rpc_server(resonate, connection, "orders", order).run()
+        durable_rpc_server(resonate, connection, "orders", order, id=order_id).run()
 
 
 if __name__ == "__main__":

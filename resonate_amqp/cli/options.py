@@ -103,6 +103,15 @@ def client(broker_url: str, timeout_s: float) -> Resonate:
     return Resonate(broker_url, group="cli", request_timeout=timeout_s)
 
 
+limit = click.option(
+    "--limit",
+    default=100,
+    show_default=True,
+    metavar="N",
+    type=click.IntRange(1, 10_000),
+    help="Show at most N.",
+)
+
 request_timeout = click.option(
     "--request-timeout",
     "timeout_s",

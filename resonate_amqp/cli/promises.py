@@ -8,6 +8,7 @@ from collections.abc import Callable
 import click
 
 from resonate_amqp.cli.options import as_json, broker, client, json_or_text, request_timeout
+from resonate_amqp.cli.options import limit as at_most
 from resonate_amqp.cli.output import FAILED, fail, show_json, show_promise
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Conflict, UsageError
@@ -35,14 +36,7 @@ def get(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> No
 @promises.command()
 @click.option("--message-id", metavar="ID", help="Those made of a message that was called ID.")
 @click.option("--tag", metavar="NAME=VALUE", help="Those that have a tag with this value.")
-@click.option(
-    "--limit",
-    default=100,
-    show_default=True,
-    metavar="N",
-    type=click.IntRange(1, 10_000),
-    help="Show at most N.",
-)
+@at_most
 @as_json
 @request_timeout
 @broker

@@ -8,6 +8,7 @@ import time
 import click
 
 from resonate_amqp.cli.options import as_json, broker, client, request_timeout
+from resonate_amqp.cli.options import limit as at_most
 from resonate_amqp.cli.output import show_json
 from resonate_amqp.operate.stuck import STATES, explain
 from resonate_amqp.operate.tree import lasting
@@ -22,14 +23,7 @@ from resonate_amqp.operate.tree import lasting
     type=click.FloatRange(min=0),
     help="Leave out what has waited for less; halted tasks are always listed.",
 )
-@click.option(
-    "--limit",
-    default=100,
-    show_default=True,
-    metavar="N",
-    type=click.IntRange(1, 10_000),
-    help="Show at most N.",
-)
+@at_most
 @as_json
 @request_timeout
 @broker

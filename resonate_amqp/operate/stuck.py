@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from resonate_amqp.core.model import Promise, Task, TaskState
-from resonate_amqp.wire.address import is_foreign, queue_of
+from resonate_amqp.wire.address import CELERY, is_foreign, queue_of
 
 STATES = (TaskState.HALTED, TaskState.PENDING, TaskState.ACQUIRED)
 """The worst first."""
@@ -56,7 +56,12 @@ def _waits_for(promise: Promise, task: Task) -> str:
         case TaskState.PENDING:
             queue = queue_of(promise.target)
             if is_foreign(promise.target) and not task.version:
-                return f"whoever takes it from {queue} to answer"
+                return (
+                    f"whoever takes it from {queue} to answer (a Celery worker whose "
+                    "accept_content lacks json has discarded it)"
+                    if promise.target.startswith(f"{CELERY}://")
+                    else f"whoever takes it from {queue} to answer"
+                )
             return f"a worker that takes it from {queue}"
         case _:
             return f"its holder {task.pid}"

@@ -51,7 +51,8 @@ def test_a_call_to_a_queue_of_others_waits_for_an_answer_until_somebody_claims_i
         for version in (0, 1)
     ]
     assert waits == [
-        "whoever takes it from new orders to answer",
+        "whoever takes it from new orders to answer (a Celery worker whose accept_content lacks "
+        "json has discarded it)",
         "a worker that takes it from new orders",
     ]
 

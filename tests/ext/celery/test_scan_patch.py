@@ -177,7 +177,8 @@ def test_durable_stands_directly_below_the_task_decorator(folder: Folder) -> Non
 def test_what_the_diff_cannot_hold_is_named(folder: Folder, text: str, why: str) -> None:
     report = folder.shop(text)
     assert report.diff == ""
-    (graded,) = report.graded
+    # Tasks that other tests of this process have shared are tasks of every app.
+    (graded,) = [one for one in report.graded if one.name.startswith("scanned.")]
     (remark,) = graded.warnings
     assert remark.text.startswith("the diff leaves it out: ")
     assert why in remark.text

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from resonate_amqp.ext.celery.configuring import from_celery
 from resonate_amqp.ext.celery.durable import durable
+from resonate_amqp.ext.celery.eager import forget_eager
 from resonate_amqp.ext.celery.install import install
 from resonate_amqp.ext.celery.tasks import DurableTask
 
-__all__ = ["DurableTask", "durable", "from_celery", "install"]
+__all__ = ["DurableTask", "durable", "forget_eager", "from_celery", "install"]

@@ -14,7 +14,7 @@ from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from celery import Celery
+from celery import Celery, current_app
 from celery.result import EagerResult
 
 from resonate_amqp.core.model import origin_of
@@ -44,6 +44,23 @@ def perform(call: Call) -> Any:
         patient=True,
         prepare=partial(_redirect, call.task.app, resonate),
     )
+
+
+def forget_eager(app: Celery | None = None) -> None:
+    """Forget what the tasks of an app came to that were run eagerly; for the end of a test.
+
+    The records of eager tasks last as long as the process, and a test that is rolled back uses the
+    ids of the one before: without this, a task with `id=` returns what that one came to. Without
+    an `app` it is the current one.
+    """
+    eager: Celery = current_app._get_current_object() if app is None else app
+    with _lock:
+        systems = _systems.pop(eager, WeakKeyDictionary())
+    for resonate, found in list(systems.items()):
+        if found is resonate:
+            resonate.move(resonate._system)
+        else:
+            found.stop()
 
 
 def _embedded(app: Celery, resonate: Resonate) -> Resonate:

@@ -12,7 +12,7 @@ import pytest
 from celery import Celery, Task
 
 from resonate_amqp import Context, RemoteError, Resonate, UnknownFunction, UsageError
-from resonate_amqp.ext.celery import DurableTask, durable
+from resonate_amqp.ext.celery import DurableTask, durable, forget_eager
 
 NOWHERE = "amqp://nobody.invalid"
 
@@ -207,3 +207,23 @@ def test_a_call_as_a_function_is_plain_or_refused(shop: Shop) -> None:
         fulfil("10")
     fulfil.delay("11").get()
     assert shop.ran == ["10", "11", "11"]
+
+
+@pytest.mark.parametrize("embedded", [False, True])
+def test_what_ran_eagerly_is_forgotten_at_the_end_of_a_test(shop: Shop, embedded: bool) -> None:
+    """The rows of a test are rolled back, and the next one uses their ids."""
+    if embedded:
+        shop.resonate = Resonate(group="shop")
+
+    @shop.task(name="place")
+    @durable(shop.resonate, id=lambda number: f"order-{number}")
+    def place(number: int) -> int:
+        shop.ran.append(number)
+        return number
+
+    for _ in range(2):
+        assert place.delay(7).get() == place.delay(7).get() == 7
+        forget_eager(shop.app)
+    forget_eager(shop.app)
+    assert shop.ran == [7, 7]
+    shop.resonate.stop()

@@ -177,3 +177,16 @@ def test_what_a_queue_drops_at_its_delivery_limit_ends_visibly_and_no_message_lo
     assert "came too late" in shop.run("promises", "get", execution[0])
     shop.wait_for_empty()
     shop.end()
+
+
+def test_a_first_start_says_nothing_that_alarms(shop: ShopSystem) -> None:
+    """Queues that are looked for and not there yet are no failure."""
+    shop.wait_for_ledger()
+    shop.queue()
+    consumer = shop.consumer("plain")
+    shop.publish("order-1")
+    shop.outcome("order-1")
+    for word in ("NOT_FOUND", "WARNING", "ERROR"):
+        assert word not in logged(consumer)
+    shop.wait_for_empty()
+    shop.end()

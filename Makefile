@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv install-dev system check everyday test wheel chaos bench clean
+.PHONY: help demo venv install-dev system check everyday test wheel oldest chaos bench clean
 
 help:
 	@echo 'make demo     a call that survives a crash, in this terminal'
@@ -21,6 +21,7 @@ help:
 	@echo 'make test     check, every test with real brokers and processes, the wheel (10 minutes)'
 	@echo 'make chaos    pauses, cuts, ack timeouts, the release before, luck (20 minutes)'
 	@echo 'make everyday the tests that need no server, with PYTHON=… and VENV=… of your choice'
+	@echo 'make oldest   the retrofits with the oldest Celery and Kombu that are allowed (5 minutes)'
 	@echo 'make bench    measure'
 	@echo 'make system   install the servers and Node.js that the tests need, or say how'
 	@echo 'make clean    remove what the other targets made'
@@ -79,6 +80,11 @@ wheel: $(VENV)/.dev
 	$(PYTHON) -m venv build/empty
 	build/empty/bin/python -m pip --quiet install build/wheel/*.whl
 	cd build/empty && bin/resonate-amqp demo
+
+oldest: system
+	@$(MAKE) --no-print-directory VENV=.venv-oldest install-dev
+	.venv-oldest/bin/python -m pip --quiet install 'celery==5.4.0' 'kombu==5.4.2'
+	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadfile -m "not (docker or chaos)" tests/ext
 
 chaos: system $(VENV)/.dev
 	$(BIN)/python -m pytest -q -m chaos --timeout 0

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import celery
 import pika
+import pytest
 from celery import Celery
 from celery.result import AsyncResult
 
@@ -118,6 +120,17 @@ class Shop(System):
         )
         ((state, kind),) = wait_until(f"{promise_id} is settled", lambda: self.query(asked))
         return str(state), str(kind)
+
+
+OLD_THREADS = pytest.mark.skipif(
+    celery.VERSION < (5, 5),
+    reason="Celery 5.4 acknowledges from the threads pool only at the broker's next event, as late "
+    "as 10 s after the task",
+)
+OLD_DATABASE = pytest.mark.skipif(
+    celery.VERSION < (5, 5),
+    reason="Celery 5.4 makes no tables for results with SQLAlchemy 2.1",
+)
 
 
 class Client:

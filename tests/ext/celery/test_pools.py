@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from celery import chord, group
 
-from tests.ext.celery.system import Client, Shop, result
+from tests.ext.celery.system import OLD_DATABASE, OLD_THREADS, Client, Shop, result
 from tests.scenarios.system import wait_until
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.processes]
 
 
+@OLD_THREADS
 def test_tasks_of_the_threads_pool_run_at_once_and_one_promise_runs_once(
     shop: Shop, client: Client
 ) -> None:
@@ -37,10 +38,12 @@ def test_tasks_of_the_solo_pool_wait_without_blocking_it(shop: Shop, client: Cli
     assert result(client.send("flaky", "32", 1, queue="solo")) == "32 after 1 retries"
 
 
+@OLD_DATABASE
 def test_results_go_to_the_database_that_the_app_uses(shop: Shop, tmp_path: Path) -> None:
     check_backend(shop, f"db+sqlite:///{tmp_path / 'results.db'}", "sqlite")
 
 
+@OLD_DATABASE
 def test_results_go_to_postgresql(shop: Shop, postgres_url: str) -> None:
     check_backend(shop, postgres_url.replace("postgresql://", "db+postgresql+psycopg://"), "pg")
 

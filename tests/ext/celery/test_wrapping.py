@@ -10,7 +10,7 @@ import pytest
 from celery.contrib.abortable import AbortableAsyncResult
 from celery.result import AsyncResult
 
-from tests.ext.celery.system import Client, Shop, result
+from tests.ext.celery.system import OLD_THREADS, Client, Shop, result
 from tests.scenarios.system import Process, wait_until
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.processes]
@@ -91,7 +91,7 @@ def test_models_and_sets_of_arguments(worker: Process, client: Client) -> None:
         result(client.app.send_task(f"{WRAPPING}.tagged", (tagged,), serializer="pickle"))
 
 
-@pytest.mark.parametrize("pool", ["threads", "solo", "spawn"])
+@pytest.mark.parametrize("pool", [pytest.param("threads", marks=OLD_THREADS), "solo", "spawn"])
 def test_in_each_pool(
     stocked: Shop, client: Client, pool: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -32,6 +32,8 @@ FUNC = "func"
 """The header of a call's param that names its function."""
 DIGEST = "digest"
 """The header of a call's param that stands for the content of the message it was made of."""
+SERVICE = "service"
+"""The header of a call's param that names the group which took the message it was made of."""
 
 SHARDS = 64
 TICK_LENGTH = 17

@@ -12,6 +12,7 @@ from resonate_amqp.core.model import (
     DELAY,
     DIGEST,
     FUNC,
+    SERVICE,
     TARGET,
     TIMER,
     Promise,
@@ -342,9 +343,10 @@ def of_another_message(existing: Promise, request: PromiseCreate) -> bool:
     A promise that tells none was made by a call, whose messages the ledger sends.
     """
     was, now = existing.param.headers, request.param.headers
-    return DIGEST in now and (
-        was.get(FUNC) != now.get(FUNC) or was.get(DIGEST, now[DIGEST]) != now[DIGEST]
-    )
+    if DIGEST not in now:
+        return False
+    told = [name for name in (DIGEST, SERVICE) if name in was and name in now]
+    return any(was.get(name) != now.get(name) for name in (FUNC, *told))
 
 
 def _asked_otherwise(existing: Promise, request: PromiseCreate) -> bool:

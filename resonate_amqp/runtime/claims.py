@@ -12,13 +12,17 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from resonate_amqp.core.model import DIGEST, FUNC, Promise, Task, TaskState
+from resonate_amqp.core.model import DIGEST, FUNC, SERVICE, Promise, Task, TaskState
 from resonate_amqp.core.requests import PromiseCreate, Response, TaskCreate, TaskRelease
 from resonate_amqp.errors import Conflict, LedgerError, ResonateError, UsageError
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.wire.envelope import Reply
+
+
+class OtherService(Conflict):
+    """The id stands for the execution of another group, which got a copy of the same message."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,7 +184,11 @@ def _taken(promise: Promise, create: PromiseCreate) -> ResonateError | None:
         return Conflict(
             f"id {promise.id!r} is taken by a call of {was.get(FUNC)!r}; use another id"
         )
-    if was.get(DIGEST, now.get(DIGEST)) == now.get(DIGEST) or DIGEST not in now:
+    if SERVICE in was and SERVICE in now and was[SERVICE] != now[SERVICE]:
+        return OtherService(
+            f"id {promise.id!r} is taken by a copy of the message in group {was[SERVICE]!r}"
+        )
+    if DIGEST not in now or was.get(DIGEST, now[DIGEST]) == now[DIGEST]:
         return None
     return Conflict(
         f"id {promise.id!r} is taken by a message with other content, whose promise is "

@@ -333,6 +333,7 @@ def test_a_lease_taken_over_cannot_be_given_up_by_its_former_holder() -> None:
 
 
 MADE_OF = Value({"func": "pay", "digest": "d1"}, "")
+MADE_IN = Value({"func": "pay", "digest": "d1", "service": "a"}, "")
 
 
 @pytest.mark.parametrize(
@@ -342,7 +343,10 @@ MADE_OF = Value({"func": "pay", "digest": "d1"}, "")
         (MADE_OF, {"func": "pay", "digest": "d2"}, 409),
         (MADE_OF, {"func": "mail", "digest": "d1"}, 409),
         (MADE_OF, {"func": "mail"}, 200),
-        (Value({"func": "pay"}, ""), {"func": "pay", "digest": "d1"}, 200),
+        (Value({"func": "pay"}, ""), {"func": "pay", "digest": "d1", "service": "a"}, 200),
+        (MADE_IN, {"func": "pay", "digest": "d1", "service": "a"}, 200),
+        (MADE_IN, {"func": "pay", "digest": "d1", "service": "b"}, 409),
+        (MADE_IN, {"func": "pay", "digest": "d1"}, 200),
     ],
 )
 def test_a_message_with_other_content_takes_no_lease_of_the_promise_it_names(

@@ -12,6 +12,7 @@ from celery._state import get_current_task
 from celery.app import base
 from celery.app.task import Context as Request
 
+from resonate_amqp.core.model import SERVICE
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ext.celery import eager, messages
 from resonate_amqp.ext.celery.configuring import of_app
@@ -98,8 +99,9 @@ def call_of(
     if made.named is not None:
         # A retry is of this promise, whatever its arguments are.
         request.headers = {**(request.headers or {}), messages.ID_HEADER: promise_id}
+    source = made.source(task)
     return Call(
-        made.source(task),
+        source,
         task,
         request,
         made.shape,
@@ -109,6 +111,7 @@ def call_of(
         kwargs,
         (flatten(list(asked[0]), "args"), flatten(asked[1], "kwargs")),
         partial(begins, task, request),
+        {SERVICE: source.settings.group} if made.named is None else {},
     )
 
 

@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, assert_never
 
@@ -38,7 +38,15 @@ from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.ext.lending import Job, Lent
 from resonate_amqp.ext.pauses import Pauses
 from resonate_amqp.resonate import Resonate
-from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere, Failed, Left, Settled
+from resonate_amqp.runtime.claims import (
+    Begun,
+    Claimed,
+    Elsewhere,
+    Failed,
+    Left,
+    OtherService,
+    Settled,
+)
 from resonate_amqp.runtime.context import Context
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.outcomes import Postponed
@@ -77,6 +85,8 @@ class Call:
     kwargs: dict[str, Any]
     asked: tuple[list[Any], dict[str, Any]]
     begins: Callable[[int], None]
+    service: dict[str, str] = field(default_factory=dict)
+    """Tells the group, where the promise's id says nothing of what other groups do with copies."""
 
 
 def body_of(ctx: Context, promise_id: str) -> Body | None:
@@ -144,7 +154,8 @@ def _claim(
         patient=patient,
         message=message,
         tags={} if request.id == call.promise_id else {MESSAGE_ID: str(request.id)},
-        noted=attempts.noted(call.promise_id, request, attempts.content_of(name, call.asked)),
+        noted=attempts.noted(call.promise_id, request, attempts.content_of(name, call.asked))
+        | call.service,
         steps=body.steps,
     )
 
@@ -164,6 +175,8 @@ def _following(call: Call, body: Body, how: Claimed) -> str | None:
                     promise.state,
                 )
             return following
+        case Failed(OtherService()):
+            return f"{call.promise_id}.{call.resonate.settings.group}"
         case Failed(Conflict()) if call.request.retries and not is_retry:
             return attempts.retried_id(call.promise_id, call.task.name, call.asked)
     return None

@@ -38,7 +38,7 @@ loop = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "picky.wait"}
 app = Celery("kept", broker=os.environ.get("SHOP_BROKER"))
 app.conf.update(
     result_backend=os.environ.get("SHOP_RESULTS", "rpc://"),
-    resonate_group="kept",
+    resonate_group=os.environ.get("KEPT_GROUP", "kept"),
     worker_prefetch_multiplier=1,
     broker_connection_retry_on_startup=True,
     accept_content=ACCEPTED,
@@ -50,6 +50,10 @@ app.conf.update(
         Queue("celery", Exchange("celery"), routing_key="celery"),
         Queue("picky", Exchange("amq.direct"), routing_key="picky", queue_arguments=loop),
         *(Queue(f"news-{number}", news) for number in (1, 2)),
+        *(
+            Queue(f"events-{number}", Exchange("events", type="topic"), routing_key="order.#")
+            for number in (1, 2)
+        ),
     ],
 )
 resonate = from_celery(app)

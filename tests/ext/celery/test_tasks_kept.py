@@ -168,6 +168,30 @@ def test_each_queue_of_a_fanout_runs_its_copy_also_when_a_worker_is_killed(own_s
     assert runs(own_shop, "note") == ["news"] * 3
 
 
+def test_each_app_that_gets_a_copy_by_its_topic_runs_it(
+    own_shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for group in ("1", "2"):
+        monkeypatch.setenv("KEPT_GROUP", f"app-{group}")
+        own_shop.celery(KEPT, queue=f"events-{group}")
+    with own_shop.client() as client:
+        for _ in range(2):
+            client.app.send_task(
+                f"{KEPT}.note",
+                ("7",),
+                task_id="event-1",
+                exchange="events",
+                routing_key="order.new",
+            )
+        wait_until("both have run", lambda: len(promises(own_shop, "event-1%")) == 2)
+        for promise_id, _ in promises(own_shop, "event-1%"):
+            assert own_shop.outcome(promise_id) == ("resolved", "")
+    wait_until(
+        "what was sent again is answered", lambda: own_shop.logs().count("is not executed") == 2
+    )
+    assert runs(own_shop, "note") == ["7", "7"]
+
+
 @pytest.mark.parametrize("accepted", ["packed", "json"])
 def test_a_task_that_waits_comes_back_in_its_own_form(
     own_shop: Shop, accepted: str, monkeypatch: pytest.MonkeyPatch

@@ -21,7 +21,14 @@ from celery.app.task import Context as Request
 from celery.exceptions import Reject, SoftTimeLimitExceeded
 
 from resonate_amqp.core.model import Promise, TaskState
-from resonate_amqp.errors import Conflict, ResonateError, Stopped, UsageError
+from resonate_amqp.errors import (
+    BrokerError,
+    Conflict,
+    LedgerError,
+    ResonateError,
+    Stopped,
+    UsageError,
+)
 from resonate_amqp.ext.celery import attempts, messages
 from resonate_amqp.ext.celery.body import Body, Prepare
 from resonate_amqp.ext.celery.outcomes import (
@@ -153,7 +160,9 @@ def _claim(
         redelivered=_again(request),
         patient=patient,
         message=message,
-        tags={} if request.id == call.promise_id else {MESSAGE_ID: str(request.id)},
+        tags={}
+        if request.id == call.promise_id
+        else {MESSAGE_ID: str(request.id).replace("\0", "%00")},
         noted=attempts.noted(call.promise_id, request, attempts.content_of(name, call.asked))
         | call.service,
         steps=body.steps,
@@ -189,16 +198,19 @@ def _retried(call: Call) -> Call:
     if not messages.names_promise(call.request):
         return call
     promise = _recorded(call)
-    if not attempts.asks_otherwise(promise, call.task.name, call.asked):
+    if promise is None or not attempts.asks_otherwise(promise, call.task.name, call.asked):
         return call
     return replace(
         call, promise_id=attempts.retried_id(call.promise_id, call.task.name, call.asked)
     )
 
 
-def _recorded(call: Call) -> Promise:
+def _recorded(call: Call) -> Promise | None:
+    """The promise as it stands; None when there is none."""
     try:
         return call.resonate.promises.get(call.promise_id)
+    except UsageError:
+        return None
     except ResonateError as error:
         _pause(call)
         raise PutBack(f"the ledger did not tell of {call.promise_id!r}: {error}") from error
@@ -278,6 +290,10 @@ def _concluded(call: Call, body: Body, how: Claimed) -> Any:
             return _elsewhere(call, task.state)
         case Failed(Stopped()):
             raise PutBack("the process stops")
+        case Failed(BrokerError() | LedgerError() as error):
+            log.error("task %s[%s] goes back: %s", call.task.name, call.request.id, error)
+            _pause(call)
+            raise PutBack(error)
         case Failed(error):
             log.error("task %s[%s] is not executed: %s", call.task.name, call.request.id, error)
             raise Refused(error)
@@ -328,6 +344,9 @@ def _waits(call: Call, kind: type[Exception], how: str) -> Any:
     one, which is sent again until there is a result.
     """
     promise = _recorded(call)
+    if promise is None:
+        _pause(call)
+        raise PutBack(f"{call.promise_id!r} is not recorded any more")
     if not promise.pending:
         return value_of(promise)
     if not messages.came_by(promise, call.request) and _is_awaited(call):

@@ -37,10 +37,15 @@ def passages(headers: Mapping[str, Any]) -> Passages:
     return found
 
 
-def attempt_of(headers: Mapping[str, Any]) -> int:
-    """The attempt that a message begins with: one more than the rejections it has behind it."""
+def attempt_of(headers: Mapping[str, Any], queue: str) -> int:
+    """The attempt that a message begins with: one more than its queue's rejections behind it.
+
+    Where the queue is not known, those of every queue count.
+    """
     return 1 + sum(
-        count for (_, reason), (count, _) in passages(headers).items() if reason == REJECTED
+        count
+        for (name, reason), (count, _) in passages(headers).items()
+        if reason == REJECTED and queue in ("", name)
     )
 
 
@@ -54,17 +59,19 @@ def came_back(
     now: Mapping[str, Any],
     *,
     rejected: bool,
+    redelivered: bool,
     queue: str,
 ) -> bool:
     """Whether a message is to run again although its attempt is recorded.
 
     `before` and `now` are the headers that were recorded and those that came, `rejected` tells
     that the recorded attempt ended with a rejection without requeue, `queue` names the queue the
-    message came from, or is empty. A message that was acknowledged comes back only when somebody
-    published it again through a dead-letter route: what its own queue let expire was run.
+    message came from, or is empty. An acknowledged message runs again only if it passed another
+    queue's dead-lettering since; expiry in its own queue does not count. RabbitMQ tells passages
+    by the second, so a second one within it looks the same, but is no redelivery.
     """
     then, since = passages(before), passages(now)
-    changed = [key for key in since if since[key] != then.get(key)]
+    changed = [key for key in since if since[key] != then.get(key) or not redelivered]
     ours = any(queue == name and reason != REJECTED for name, reason in changed)
     return bool(changed) and (rejected or not ours)
 

@@ -12,19 +12,24 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from resonate_amqp.wire.address import MAX_ROOT_ID, check_root_id
+from resonate_amqp.wire.address import MAX_ROOT_ID, check_root_id, foreign_id
 
 SIZE = 12
-"""Bytes of a digest: two messages of one name are taken for each other once in 2^48 pairs."""
+"""Bytes of a digest: a chance collision is to be expected among 2^48 messages of one name."""
 
 ROOM = len(f".attempt-9999.retry-{'0' * 2 * SIZE}")
 """Bytes that the id of an execution leaves for those of its attempts."""
 
+MAX_NAME = 2_000
+"""Bytes of a message's name that are kept as a tag."""
+_OURS = re.compile(r"\.(?=(attempt|retry|replaced)-)")
+
 PASSAGE = re.compile(
     r"""
     resonate:.*                                         # ours
-    | x-death | x-(first|last)-death-.* | x-delivery-count | x-acquired-count | x-opt-.*
-    | x-received-from | x-shovelled.* | x-stream-.* | timestamp_in_ms       # RabbitMQ, its plugins
+    | x-death | x-(first|last)-death-(queue|reason|exchange)                # RabbitMQ
+    | x-delivery-count | x-acquired-count | x-stream-offset
+    | x-received-from | x-shovelled | x-shovelled-timestamp | timestamp_in_ms       # its plugins
     | traceparent | tracestate | baggage | b3 | x-b3-.*                     # W3C, Zipkin
     | uber-trace-id | uberctx-.* | ot-tracer-.* | x-cloud-trace-context     # Jaeger, OpenTracing
     | x-amzn-trace-id | x-datadog-.* | newrelic | elastic-apm-.* | sentry-trace
@@ -48,6 +53,19 @@ def digest_of(*parts: Any) -> str:
     """A digest of these values, as text; equal values have one digest, in any process."""
     text = json.dumps(parts, sort_keys=True, default=_plain, separators=(",", ":"))
     return hashlib.blake2b(text.encode(errors="surrogatepass"), digest_size=SIZE).hexdigest()
+
+
+def named_by_producer(text: str) -> str:
+    """An id that a producer chose, as a promise's: encoded where it could be taken for one of ours.
+
+    Different texts stay different.
+    """
+    return _OURS.sub("%2E", foreign_id(text))
+
+
+def tag_of(text: str) -> str:
+    """A producer's name for a message as a tag holds it: without NUL, and not too long."""
+    return text.replace("\0", "%00").encode(errors="replace")[:MAX_NAME].decode(errors="ignore")
 
 
 def shortened(promise_id: str) -> str:

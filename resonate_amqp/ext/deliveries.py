@@ -38,6 +38,13 @@ def queue_of_copy(message: Any) -> str:
     return name if came_by and (fanout or queue.exclusive) else ""
 
 
+def was_redelivered(message: Any) -> bool:
+    """Whether somebody had the message before; Kombu's own transports tell in the raw message."""
+    raw = getattr(message, "_raw", None)
+    told = raw.get("redelivered") if isinstance(raw, dict) else None
+    return bool((message.delivery_info or {}).get("redelivered") or told)
+
+
 def put_back(message: Any) -> None:
     """Give a message back to its queue, by a nack where the transport is AMQP.
 

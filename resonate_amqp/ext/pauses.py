@@ -23,10 +23,14 @@ class Pauses:
         self._next: OrderedDict[str, float] = OrderedDict()
         self._lock = threading.Lock()
 
-    def next(self, key: str) -> float:
-        """Seconds for which to hold the message that is given back now."""
+    def next(self, key: str, returned: int = 0) -> float:
+        """Seconds for which to hold the message that is given back now.
+
+        `returned` is how often it was, by any process, as far as its queue counts that.
+        """
         with self._lock:
-            pause = self._next.pop(key, 0.0)
+            least = min(FIRST_S * 2 ** min(returned - 1, 9), LONGEST_S) if returned > 0 else 0.0
+            pause = max(self._next.pop(key, 0.0), least)
             self._next[key] = min(2 * pause, LONGEST_S) if pause else FIRST_S
             if len(self._next) > MOST:
                 self._next.popitem(last=False)

@@ -30,6 +30,8 @@ MAX_HEADERS = 65_536
 """Characters; with all its properties, a message's headers have to fit into one frame."""
 DEEPEST = 32
 HIGHEST_PRIORITY = 255
+LATEST = 253_402_300_799
+"""The end of the year 9999: clients cannot read a later timestamp."""
 FAILED = ("FAILURE", "REVOKED")
 
 
@@ -172,10 +174,14 @@ def _body(message: Fields) -> bytes:
         raise Malformed("message.content_type", f"{PICKLE} would run what anybody wrote")
     if message.raw("base64") is not True:
         return _utf8(body, "message.body")
+    return _decoded(body, "message.body")
+
+
+def _decoded(encoded: str, path: str) -> bytes:
     try:
-        return b64decode(body, validate=True)
+        return b64decode(encoded, validate=True)
     except ValueError as error:
-        raise Malformed("message.body", f"it is not base64 ({error})") from None
+        raise Malformed(path, f"it is not base64 ({error})") from None
 
 
 def check_table(value: Any, path: str, depth: int = 0) -> None:
@@ -183,6 +189,11 @@ def check_table(value: Any, path: str, depth: int = 0) -> None:
     if depth > DEEPEST:
         raise Malformed(path, f"it is nested more than {DEEPEST} levels deep")
     match value:
+        case {"resonate:bytes": str(encoded)} if len(value) == 1:
+            _decoded(encoded, path)
+        case {"resonate:timestamp": int(seconds)} if len(value) == 1:
+            if not 0 <= seconds <= LATEST:
+                raise Malformed(path, f"{seconds} is no instant")
         case dict():
             for name, item in value.items():
                 if len(_utf8(name, path)) > MAX_KEY:

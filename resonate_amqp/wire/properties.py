@@ -6,12 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+BYTES = "resonate:bytes"
+TIMESTAMP = "resonate:timestamp"
+"""The only key of a table that stands for a header JSON has no type for: base64, or seconds."""
+
 
 @dataclass(frozen=True, slots=True)
 class Properties:
     """Properties of a message to be published; an empty one is left out.
 
-    `expiration` is in milliseconds. Headers hold what JSON can, integers of 64 bits.
+    `expiration` is in milliseconds. Headers hold what JSON can, integers of 64 bits, and bytes and
+    timestamps in the form of BYTES and TIMESTAMP.
     """
 
     content_type: str = "application/json"

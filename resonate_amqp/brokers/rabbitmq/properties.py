@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from base64 import b64decode
 from collections.abc import Mapping
 from typing import Any
 
@@ -74,6 +75,10 @@ def _value(value: Any) -> bytes:
             return struct.pack(">cq", b"l", value)
         case float():
             return struct.pack(">cd", b"d", value)
+        case {"resonate:bytes": str(encoded)} if len(value) == 1:
+            return b"x" + _sized(b64decode(encoded))
+        case {"resonate:timestamp": int(seconds)} if len(value) == 1:
+            return struct.pack(">cQ", b"T", seconds)
         case Mapping():
             return b"F" + _sized(_fields(value))
         case list() | tuple():

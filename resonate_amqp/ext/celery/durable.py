@@ -15,8 +15,9 @@ from celery.app.task import Context as Request
 from resonate_amqp.core.model import SERVICE
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ext.celery import eager, messages
+from resonate_amqp.ext.celery.claims import Call
 from resonate_amqp.ext.celery.configuring import of_app
-from resonate_amqp.ext.celery.execution import Call, execute
+from resonate_amqp.ext.celery.execution import execute, refusing
 from resonate_amqp.ext.celery.made import MARK, Made, Named, Source
 from resonate_amqp.ext.celery.outcomes import WITHOUT_OUTCOME, Leaving, Refused
 from resonate_amqp.ext.celery.reach import reachable
@@ -67,7 +68,9 @@ def made_durable(
         if request is None:
             return _plainly(made.shape, task, args, kwargs)
         given = args[1:] if bound else args
-        value = perform(call_of(made, task, request, given, kwargs, bound=bound))
+        value = perform(
+            partial(call_of, made, task, request, given, kwargs, bound=bound), task, request
+        )
         return made.shape.modelled(value) if _dumps_models(task) else value
 
     setattr(run, MARK, made)
@@ -95,8 +98,9 @@ def call_of(
             "@functools.wraps(func) in that decorator, or @durable above it"
         )
     asked = tuple(request.args or ()), dict(request.kwargs or {})
+    named_already = messages.names_promise(request)
     promise_id = made.promise_id(request, *asked)
-    if made.named is not None:
+    if made.named is not None and not named_already:
         # A retry is of this promise, whatever its arguments are.
         request.headers = {**(request.headers or {}), messages.ID_HEADER: promise_id}
     source = made.source(task)
@@ -111,24 +115,28 @@ def call_of(
         kwargs,
         (flatten(list(asked[0]), "args"), flatten(asked[1], "kwargs")),
         partial(begins, task, request),
-        {SERVICE: source.settings.group} if made.named is None else {},
+        {} if made.named is not None or named_already else {SERVICE: source.settings.group},
+        str((request.headers or {}).get(messages.RETRY_HEADER) or "") if named_already else "",
     )
 
 
-def perform(call: Call) -> Any:
+def perform(called: Callable[[], Call], task: Task, request: Request) -> Any:
     """Run a durable task in a worker, or eagerly; the answer is for Celery to go on with.
 
-    Raises Leaving in a worker when the task has no outcome.
+    `called` makes the call of the request. Raises Leaving in a worker when the task has no outcome,
+    and Refused when its message cannot be executed.
     """
-    request = call.request
     request.update(resonate_claims=True, resonate_left=None)
     try:
+        with refusing():
+            call = called()
+            message = None if request.is_eager else messages.template_of(call.task.name, request)
         if request.is_eager:
             return eager.perform(call)
         return execute(
             call,
             target=messages.target_of(call.task.app, request),
-            message=messages.template_of(call.task.name, request),
+            message=message,
             patient=False,
             prepare=_as_it_is,
         )
@@ -138,7 +146,7 @@ def perform(call: Call) -> Any:
         request.update(resonate_left=told)
         raise Leaving(told) from told
     except Refused as refused:
-        if request.is_eager:
+        if request.is_eager or not is_enclosed(task):
             raise refused.error from None
         request.update(resonate_left=refused.error)
         raise

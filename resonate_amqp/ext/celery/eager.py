@@ -19,7 +19,8 @@ from celery.result import EagerResult
 
 from resonate_amqp.core.model import origin_of
 from resonate_amqp.errors import RemoteError, UnknownFunction
-from resonate_amqp.ext.celery.execution import Call, body_of, execute
+from resonate_amqp.ext.celery.claims import Call
+from resonate_amqp.ext.celery.execution import body_of, execute
 from resonate_amqp.ext.plain import flatten, rebuild
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.runtime.commands import Invoke

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from celery import Celery, Task, current_app, signals
@@ -67,7 +68,7 @@ def _asked(task: Task, func: Callable[..., Any], resonate: Resonate | None) -> C
         request = task.request
         if request.called_directly or request.get("resonate_claims") or not asked_for(request):
             return func(*args, **kwargs)
-        return perform(call_of(made, task, request, args, kwargs))
+        return perform(partial(call_of, made, task, request, args, kwargs), task, request)
 
     setattr(run, MARK, made)
     return run

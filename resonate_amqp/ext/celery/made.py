@@ -13,7 +13,7 @@ from resonate_amqp.ext.celery import messages
 from resonate_amqp.ext.celery.attempts import first_id
 from resonate_amqp.ext.celery.reach import reachable
 from resonate_amqp.ext.celery.shapes import Shape
-from resonate_amqp.ext.content import shortened
+from resonate_amqp.ext.content import named_by_producer, shortened
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.wire.address import foreign_id
 
@@ -51,13 +51,14 @@ class Made:
 
         Raises InvalidId for a name that cannot be one.
         """
-        return first_id(asked_for(request) or self._execution(request, args, kwargs), request)
+        execution = asked_for(request) or self._execution(request, args, kwargs)
+        return first_id(execution, request, str(request.get(messages.QUEUE_HEADER) or ""))
 
     def _execution(self, request: Request, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
         named = None if self.named is None else self.named(*args, **kwargs)
         if named is not None and named != "":
-            return shortened(foreign_id(str(named)))
-        parts = [foreign_id(request.id)]
+            return shortened(named_by_producer(str(named)))
+        parts = [named_by_producer(request.id)]
         # What a task was replaced by has the task's id, and is another call.
         if nesting := request.get("replaced_task_nesting"):
             parts.append(f"replaced-{nesting}")

@@ -11,6 +11,7 @@ import json
 import re
 from base64 import b64encode
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import quote
 
@@ -23,6 +24,7 @@ from kombu.serialization import dumps, registry
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Encoding
 from resonate_amqp.wire.codec import decode
+from resonate_amqp.wire.properties import BYTES, TIMESTAMP
 
 ID_HEADER = "resonate:id"
 WAITS_HEADER = "resonate:waits"
@@ -30,6 +32,8 @@ WAITS_HEADER = "resonate:waits"
 
 QUEUE_HEADER = "resonate:queue"
 """The queue that this worker took a message from."""
+RETRY_HEADER = "resonate:retry-of"
+"""The promise a task began with, on the messages of a retry with other arguments."""
 COPY_HEADER = "resonate:copy"
 """The queue that got one of several copies of a message, each of which is to be executed."""
 
@@ -60,10 +64,16 @@ _KEPT = ("message_id", "type", "app_id")
 """Properties that say what a message is. Those of its delivery, and `user_id`, which the broker
 checks against who publishes, do not go with it."""
 _EMBEDDED = ("callbacks", "errbacks", "chain", "chord")
-_OF_DELIVERY = re.compile(
-    r"x-(death|delivery-count|acquired-count|(first|last)-death-\w+)|resonate:"
-)
+_OF_DELIVERY = re.compile(r"x-delivery-count|x-acquired-count|resonate:.*")
+"""Headers that the next delivery of a message has anew. Those that tell how it was dead-lettered
+stay: the task may count by them."""
 _BITS = 28
+
+
+def returned(request: Request) -> int:
+    """How often a message was given back, where its queue counts that."""
+    counted = (request.headers or {}).get("x-delivery-count")
+    return counted if isinstance(counted, int) else 0
 
 
 def names_promise(request: Request) -> bool:
@@ -74,10 +84,10 @@ def names_promise(request: Request) -> bool:
 def custom_headers(request: Request) -> dict[str, Any]:
     """The headers that the caller gave a message, without those of its deliveries."""
     given = request.headers or {}
-    return {name: value for name, value in given.items() if not _OF_DELIVERY.match(name)}
+    return {name: value for name, value in given.items() if not _OF_DELIVERY.fullmatch(name)}
 
 
-def template_of(name: str, request: Request) -> dict[str, Any]:
+def template_of(name: str, request: Request, original: str = "") -> dict[str, Any]:
     """The message of a request, as JSON can hold it: in the serializer and compression it had.
 
     A body that is no text is base64, and says so. Only pickle is replaced, by JSON: whoever may
@@ -86,6 +96,8 @@ def template_of(name: str, request: Request) -> dict[str, Any]:
     headers = {one: getattr(request, one, None) for one in _HEADERS}
     headers |= {"lang": "py", "task": name, "eta": None, "expires": None}
     headers |= custom_headers(request)
+    if original:
+        headers[RETRY_HEADER] = original
     given: dict[str, Any] = request.properties or {}
     properties = {
         "reply_to": request.reply_to or "",
@@ -180,5 +192,8 @@ def _body(request: Request, payload: list[Any]) -> tuple[str, str, str | bytes]:
 
 def _plain(value: Any) -> Any:
     if isinstance(value, bytes):
-        return value.decode(errors="backslashreplace")
+        return {BYTES: b64encode(value).decode()}
+    if isinstance(value, datetime):
+        zoned = value if value.tzinfo else value.replace(tzinfo=UTC)
+        return {TIMESTAMP: int(zoned.timestamp())}
     return list(value) if isinstance(value, set | frozenset | tuple) else str(value)

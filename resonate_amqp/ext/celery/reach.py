@@ -62,7 +62,7 @@ def _parts(one: Any) -> Iterator[Any]:
             yield from one.__defaults__ or ()
             yield from (one.__kwdefaults__ or {}).values()
         case types.MethodType():
-            yield from (one.__func__, one.__self__)
+            yield from (one.__func__, getattr(one.__self__, "__dict__", {}))
         case functools.partial():
             yield from (one.func, *one.args, *one.keywords.values())
         case list() | tuple():
@@ -102,4 +102,4 @@ def _is_of_interest(part: Any) -> bool:
     kind = type(part)
     if issubclass(kind, (list, tuple, dict)):
         return True
-    return not issubclass(kind, _Holders) and (callable(part) or bool(kind.__dictoffset__))
+    return not issubclass(kind, _Holders) and callable(part)

@@ -14,6 +14,8 @@ from resonate_amqp import Resonate
 from resonate_amqp.errors import Encoding, Stopped, UsageError
 from resonate_amqp.ext.brokers import check_channel
 from resonate_amqp.ext.comebacks import attempt_of
+from resonate_amqp.ext.content import shortened, tag_of
+from resonate_amqp.ext.deliveries import queue_named
 from resonate_amqp.ext.kombu.desk import Desk, desk_of
 from resonate_amqp.ext.kombu.entries import entry_of
 from resonate_amqp.ext.kombu.errands import Call, Errand, stopping
@@ -163,7 +165,7 @@ class Durable:
     ) -> Call:
         if identity is None:
             drawn = f"{self._resonate.settings.group}.{foreign_id(self.name)}.{uuid4().hex}"
-            identity = Identity(drawn, "", "")
+            identity = Identity(shortened(drawn), "", "")
             at_once = True
         else:
             at_once = False
@@ -179,9 +181,10 @@ class Durable:
             (record,),
             timeout=self._timeout,
             digest=identity.digest,
-            tags={MESSAGE_ID: identity.message_id} if identity.message_id else {},
-            attempt=attempt_of(message.headers or {}),
+            tags={MESSAGE_ID: tag_of(identity.message_id)} if identity.message_id else {},
+            attempt=1 if at_once else attempt_of(message.headers or {}, queue_named(message)),
             at_once=at_once,
+            explicit=identity.explicit,
         )
 
 

@@ -53,7 +53,7 @@ class Drain:
     def post(self, job: Job) -> bool:
         """Have something done between two messages; False if the connection is closed."""
         with self._lock:
-            if self._closed:
+            if self._closed or not self._pipe.alive:
                 return False
             self._due.append(job)
             with contextlib.suppress(BlockingIOError):  # it is full of wakes already

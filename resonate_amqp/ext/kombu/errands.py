@@ -14,7 +14,7 @@ from resonate_amqp.errors import Encoding, Stopped, UsageError
 from resonate_amqp.ext.comebacks import ATTEMPT, PREVIOUS, attempt_id, came_back
 from resonate_amqp.ext.deliveries import queue_named
 from resonate_amqp.ext.kombu.desk import Desk
-from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of
+from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of, warn_once
 from resonate_amqp.ext.kombu.messages import ACK, REJECT
 from resonate_amqp.ext.plain import rebuild
 from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere, Failed, Left, Settled
@@ -32,7 +32,8 @@ class Call:
     """The call that a message stands for; a `fault` of the message instead, when it has one.
 
     `execution` is the promise of the first attempt. `digest` is that of the message's content,
-    where another one under the same id is a Conflict. With `at_once` the message leaves its queue
+    where another one under the same id is a Conflict; the id is `explicit` when the user, or the
+    client of an RPC server, says what one execution is. With `at_once` the message leaves its queue
     when its promise is recorded: nothing tells a redelivery of it from another message.
     """
 
@@ -45,6 +46,7 @@ class Call:
     tags: dict[str, str] = field(default_factory=dict)
     attempt: int = 1
     at_once: bool = False
+    explicit: bool = False
     fault: UsageError | None = None
 
     @property
@@ -128,7 +130,9 @@ class Errand:
         """Claim again if that is due, and let a message go that is held for too long."""
         if self._again_at is not None and self._again_at <= now:
             self._claim()
-        elif now - self.letter.since >= self._desk.hold_max and not self._needs_outcome:
+        elif now - self.letter.since >= self._desk.hold_max and not (
+            self._needs_outcome or self.refused
+        ):
             self._grown_old()
 
     def _claim(self) -> None:
@@ -162,7 +166,7 @@ class Errand:
     def _take(self, what: Claimed) -> None:
         if self.over is not None:
             return
-        self.heard = True
+        self.heard = self.heard or not isinstance(what, Failed)
         self._begun = isinstance(what, Begun)
         if self._begun and not self.ran and self.call.attempt > 1:
             log.info(
@@ -206,23 +210,37 @@ class Errand:
             if self._came_back(promise, intent):
                 self._attempt_again()
                 return
-            log.info(
-                "a message of %s is settled as recorded, by %s, and not executed: promise %s is %s",
-                queue_of(self.letter.message),
-                intent,
-                promise.id,
-                promise.state,
-            )
+            self._tell_unrun(promise, intent)
+        elif self.call.at_once and intent == REJECT:
+            # It has left its queue, so that this is the only place where the shop finds it.
+            self._refuse(UsageError(f"it failed, and had left its queue: see promise {promise.id}"))
+            return
         self.promise = promise
         self.end(intent)
 
+    def _tell_unrun(self, promise: Promise, intent: str) -> None:
+        text = "a message of %s is settled as recorded, by %s, and not executed: promise %s is %s"
+        queue = queue_of(self.letter.message)
+        told = queue, intent, promise.id, promise.state
+        if self.letter.redelivered:
+            log.info(text, *told)
+        else:
+            warn_once(f"sent again {self.call.func} {queue}", text, *told)
+            log.info(text, *told)
+
     def _came_back(self, promise: Promise, intent: str) -> bool:
-        """Whether the message is to run again although this attempt of it is recorded."""
+        """Whether the message is to run again although this attempt of it is recorded.
+
+        Under an explicit id what was done is done, whatever way its message takes.
+        """
+        if self.call.explicit and intent != REJECT:
+            return False
         message = self.letter.message
         return came_back(
             _headers(promise),
             message.headers or {},
             rejected=intent == REJECT,
+            redelivered=self.letter.redelivered,
             queue=queue_named(message),
         )
 

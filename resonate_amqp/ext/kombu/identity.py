@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from resonate_amqp.errors import UsageError
-from resonate_amqp.ext.content import ROOM, digest_of, own_headers, shortened
-from resonate_amqp.ext.deliveries import queue_of_copy
+from resonate_amqp.ext.content import ROOM, digest_of, named_by_producer, own_headers, shortened
+from resonate_amqp.ext.deliveries import queue_named
 from resonate_amqp.wire.address import MAX_ROOT_ID, check_root_id, foreign_id
 
 HEADER = "resonate:id"
@@ -27,11 +27,13 @@ class Identity:
 
     `digest` is that of the message's content where another message may claim the same id, which
     is a Conflict then; else it is empty. `message_id` is what the message was called, if it was.
+    The id is `explicit` when the user says what one execution is.
     """
 
     promise_id: str
     digest: str
     message_id: str
+    explicit: bool = False
 
 
 def identity_of(
@@ -53,10 +55,11 @@ def identity_of(
     asked = None if id_of is None else _text(id_of(*given), name)
     if asked:
         digest = content_of(message, ignored) if strict else ""
-        return Identity(shortened(foreign_id(asked)), digest, called)
+        return Identity(shortened(named_by_producer(asked)), digest, called, explicit=True)
     if not called:
         return None
-    queue = queue_of_copy(message)
+    # Each queue that gets a copy has it for a purpose of its own, such as a cache of its host.
+    queue = queue_named(message)
     digest = digest_of(group, name, called, content_of(message, ignored), queue)
     for parts in ((group, name, called, digest), (group, name, digest), (group, digest)):
         promise_id = ".".join(map(foreign_id, parts))

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from kombu.exceptions import MessageStateError
 
 from resonate_amqp.errors import UsageError
-from resonate_amqp.ext.deliveries import put_back, queue_named
+from resonate_amqp.ext.deliveries import put_back, queue_named, was_redelivered
 from resonate_amqp.ext.kombu.draining import drain_of
 from resonate_amqp.ext.kombu.identity import further
 from resonate_amqp.ext.kombu.messages import ACK, REJECT, REQUEUE
@@ -56,7 +56,7 @@ class Letter:
         self.intent = _INTENTS.get(message._state)
         self.runs_in: int | None = None
         """The thread in which a durable callback of this message runs at this moment."""
-        self.redelivered = _redelivered(message)
+        self.redelivered = was_redelivered(message)
         self.pauses: tuple[Pauses, str] | None = None
         """Who knows how long the message is held before it is given back, and by which name."""
         self._before = before
@@ -66,6 +66,7 @@ class Letter:
         self._ids: set[str] = set()
         self._wanted: list[Callable[[str], None]] = []
         self._settled = bool(message.acknowledged)
+        self._leaving = False
         channel = message.channel
         self._drain = drain_of(getattr(channel, "connection", None))
         self._opening = self._drain.opening(channel) if self._drain is not None else 0
@@ -201,8 +202,9 @@ class Letter:
 
     def _settle(self) -> None:
         outcome = self._outcome()
-        if outcome is None or outcome == LEAVE:
+        if outcome is None or outcome == LEAVE or self._settled or self._leaving:
             return
+        self._leaving = True
         if self._before is not None:
             try:
                 self._before()
@@ -270,13 +272,6 @@ def letter_of(message: Any) -> Letter:
     """The letter of a message that met a durable callback; raises UsageError without acks."""
     found = getattr(message, "durable_letter", None)
     return found if isinstance(found, Letter) else Letter(message)
-
-
-def _redelivered(message: Any) -> bool:
-    """Whether somebody had the message before; Kombu's own transports tell in the raw message."""
-    raw = getattr(message, "_raw", None)
-    told = raw.get("redelivered") if isinstance(raw, dict) else None
-    return bool((message.delivery_info or {}).get("redelivered") or told)
 
 
 def queue_of(message: Any) -> str:

@@ -15,7 +15,7 @@ from resonate_amqp import Resonate
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Encoding, UnknownFunction, UsageError
 from resonate_amqp.ext.brokers import check_channel
-from resonate_amqp.ext.content import digest_of
+from resonate_amqp.ext.content import digest_of, tag_of
 from resonate_amqp.ext.kombu.decorator import REMEDY, follow
 from resonate_amqp.ext.kombu.desk import desk_of
 from resonate_amqp.ext.kombu.errands import Call, Errand
@@ -133,7 +133,8 @@ class RpcServer(ConsumerProducerMixin):
             kwargs,
             timeout=self._timeout,
             digest=digest,
-            tags={CORRELATION_ID: called} if called else {},
+            tags={CORRELATION_ID: tag_of(called)} if called else {},
+            explicit=True,
         )
 
     def _identity_of(self, body: Any, message: Any) -> tuple[str, str]:
@@ -144,7 +145,10 @@ class RpcServer(ConsumerProducerMixin):
         """
         name, group = self._function.name, self._resonate.settings.group
         if self._id is not None:
-            found = identity_of(group, name, message, (body, message), self._id)
+            try:
+                found = identity_of(group, name, message, (body, message), self._id)
+            except Exception as error:  # a request that its id= cannot read is the client's
+                raise UsageError(f"the server's id= failed on the request: {error!r}") from error
             if found is not None and found.digest:
                 return found.promise_id, found.digest
         properties = message.properties or {}

@@ -110,6 +110,16 @@ def counted(self: Task, number: int) -> int:
 
 
 @app.task(bind=True, max_retries=5)
+@durable(resonate)
+def turned(self: Task, host: str) -> str:
+    """Each retry asks the other one of two hosts; the fourth time one answers."""
+    began(self, host)
+    if self.request.retries < 3:
+        raise self.retry(args=("b" if host == "a" else "a",), countdown=0)
+    return f"{host} answers"
+
+
+@app.task(bind=True, max_retries=5)
 @durable(resonate, id=lambda number, order: f"paged-{order}")
 def paged(self: Task, ctx: Context, number: int, order: str) -> Generator[Any, Any, Any]:
     """A workflow whose retries have other arguments, and whose steps follow them."""
@@ -149,6 +159,18 @@ def stubborn(self: Task, what: str) -> str:
     if len(own_journal().runs("stubborn")) < 4:
         raise Reject("not yet", requeue=True)
     return f"taken {what}"
+
+
+@app.task(bind=True)
+@durable(resonate)
+def counts(self: Task, ctx: Context, what: str) -> Generator[Any, Any, Any]:
+    """Gives up after two rejections, which it counts after a wait as well."""
+    began(self, what)
+    yield ctx.rfc(note.name, what).options(target="celery://celery")
+    deaths = (self.request.headers or {}).get("x-death", [])
+    if sum(one["count"] for one in deaths if one["reason"] == "rejected") < 2:
+        raise Reject("not yet", requeue=False)
+    return f"given up {what}"
 
 
 @app.task

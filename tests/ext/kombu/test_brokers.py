@@ -27,11 +27,11 @@ def shop(vhost_url: str) -> Iterator[Shop]:
 
 
 @pytest.mark.parametrize(
-    ("kind", "exclusive", "wanted"),
-    [("fanout", False, 2), ("topic", True, 2), ("topic", False, 1), ("direct", False, 1)],
+    ("kind", "exclusive"),
+    [("fanout", False), ("topic", True), ("topic", False), ("direct", False)],
 )
 def test_each_queue_that_gets_a_copy_of_its_own_has_it_executed(
-    shop: Shop, kind: str, exclusive: bool, wanted: int
+    shop: Shop, kind: str, exclusive: bool
 ) -> None:
     """Two processes of one service: a fanout, or queues of their own, notify each of them."""
     ran: Seen = []
@@ -53,8 +53,8 @@ def test_each_queue_that_gets_a_copy_of_its_own_has_it_executed(
     )
     for _ in range(2):
         shop.connection.drain_events(timeout=5)
-    assert len(ran) == wanted
-    assert len(shop.resonate.promises.search("message_id", "change-1")) == wanted
+    assert sorted(ran) == [0, 1]
+    assert len(shop.resonate.promises.search("message_id", "change-1")) == 2
 
 
 def test_a_resonate_of_another_virtual_host_is_refused_at_the_first_message(

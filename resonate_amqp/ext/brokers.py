@@ -95,7 +95,11 @@ def check_same_broker(theirs: Place, ours: str, remedy: str) -> None:
         )
         return
     if not (their_name and our_name):
-        log.warning("%s and %s may be two brokers: one names no cluster", theirs.shown, our.shown)
+        log.warning(
+            "%s and %s may be two brokers: one of them does not tell its cluster's name",
+            theirs.shown,
+            our.shown,
+        )
     elif their_name != our_name:
         why = f"cluster {our_name!r} and not {their_name!r}"
         raise UsageError(_two(theirs, our, why, remedy))

@@ -8,7 +8,9 @@ import pika
 import pytest
 
 from resonate_amqp.brokers.rabbitmq import RabbitBroker
+from resonate_amqp.brokers.rabbitmq.properties import basic
 from resonate_amqp.ports import Consuming, Delivery, Disconnected, Opened
+from resonate_amqp.wire.properties import BYTES, TIMESTAMP, Properties
 from resonate_amqp.wire.topology import Queue
 from tests.brokers.party import Party
 
@@ -55,3 +57,20 @@ def test_a_delivery_count_is_a_plain_int(vhost_url: str) -> None:
         assert type(party.all(Delivery)[0].redeliveries) is int
     finally:
         party.close()
+
+
+def test_headers_that_json_has_no_type_for_are_sent_in_their_own(vhost_url: str) -> None:
+    headers = {
+        "signature": {BYTES: "AP8="},
+        "x-death": [{"time": {TIMESTAMP: 1_767_323_045}, "count": 2}],
+    }
+    made = basic(Properties(headers=headers), persistent=True, reply_to="", message_id="m")
+    with contextlib.closing(pika.BlockingConnection(pika.URLParameters(vhost_url))) as raw:
+        channel = raw.channel()
+        channel.queue_declare("typed")
+        channel.basic_publish("", "typed", b"", made)
+        _, received, _ = channel.basic_get("typed", auto_ack=True)
+    assert received.headers["signature"] == b"\0\xff"
+    [death] = received.headers["x-death"]
+    assert death["time"].timestamp() == 1_767_323_045
+    assert death["count"] == 2

@@ -86,6 +86,15 @@ def test_the_message_of_a_durable_task_is_sent_again_as_it_was_with_our_ids_besi
     assert again.properties.headers == SENT["headers"] | own
 
 
+def test_a_message_whose_body_is_no_text_is_sent_again_as_it_was() -> None:
+    packed = SENT | {"body": "AP8=", "base64": True, "content_type": "application/x-msgpack"}
+    kept = packed | {"properties": SENT["properties"] | {"message_id": "m-1", "app_id": "site"}}
+    again = task_message(replace(CALL, param=made_of(kept)), 2, LEDGER)
+    assert again.body == b"\0\xff"
+    assert again.properties.content_type == "application/x-msgpack"
+    assert (again.properties.message_id, again.properties.app_id) == ("m-1", "site")
+
+
 def test_a_message_whose_sender_wants_no_result_is_sent_again_without_an_address() -> None:
     sent = SENT | {"properties": {"reply_to": None, "correlation_id": None, "priority": None}}
     again = task_message(replace(CALL, param=made_of(sent)), 1, LEDGER)
@@ -128,6 +137,11 @@ def test_celery_reads_the_message_as_the_call_it_stands_for() -> None:
                 SENT | {"properties": {"priority": "high"}},
                 SENT | {"properties": {"reply_to": "x" * 256}},
                 SENT | {"content_type": 1},
+                SENT | {"content_type": "application/x-python-serialize"},
+                SENT | {"base64": True, "body": "no base64!"},
+                SENT | {"headers": SENT["headers"] | {"x": {"resonate:bytes": "!"}}},
+                SENT | {"headers": SENT["headers"] | {"x": [{"resonate:timestamp": -1}]}},
+                SENT | {"headers": SENT["headers"] | {"x": {"resonate:timestamp": 2**60}}},
             )
         ),
     ],

@@ -7,6 +7,7 @@ in a closure, in a `functools.partial`, as a bound method or as an attribute of 
 from __future__ import annotations
 
 import functools
+import inspect
 import types
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
@@ -62,7 +63,7 @@ def _parts(one: Any) -> Iterator[Any]:
             yield from one.__defaults__ or ()
             yield from (one.__kwdefaults__ or {}).values()
         case types.MethodType():
-            yield from (one.__func__, getattr(one.__self__, "__dict__", {}))
+            yield from (one.__func__, one.__self__)
         case functools.partial():
             yield from (one.func, *one.args, *one.keywords.values())
         case list() | tuple():
@@ -70,7 +71,8 @@ def _parts(one: Any) -> Iterator[Any]:
         case dict():
             yield from _only(one.values())
         case _:
-            yield from _attribute(one, "__wrapped__")
+            # An object that loads itself when it is first asked for something is not to be asked.
+            yield inspect.getattr_static(one, "__wrapped__", None)
             held = next(_attribute(one, "__dict__"), None)
             yield from list(held.values())[:MOST_PARTS] if isinstance(held, dict) else ()
             yield from _slotted(one)
@@ -102,4 +104,4 @@ def _is_of_interest(part: Any) -> bool:
     kind = type(part)
     if issubclass(kind, (list, tuple, dict)):
         return True
-    return not issubclass(kind, _Holders) and callable(part)
+    return not issubclass(kind, _Holders) and (callable(part) or bool(kind.__dictoffset__))

@@ -77,7 +77,7 @@ def late(task: Task, made: Made, *, inline: bool) -> type:
 
 
 def _reject(message: Any, reject: Any, requeue: bool = False) -> None:
-    """As Kombu's: what is given back is not counted against a delivery limit, where it may not."""
+    """As Kombu's, but gives back by `basic.nack`, which RabbitMQ from 4.3 on does not count."""
     if not requeue or message.acknowledged:
         reject(requeue=requeue)
         return

@@ -37,7 +37,7 @@ class Traced:
     resonate_track_started: bool
 
     def __init_subclass__(cls, **_: Any) -> None:
-        """Nothing of the shop's own is told of this class."""
+        """Does not call the `__init_subclass__` of the shop's task classes."""
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         task: Any = self

@@ -65,7 +65,7 @@ def _on_init(sender: Any, **_: Any) -> None:
         return
     _check_content(app, tasks)
     inline = "solo" in _checked_pool(sender)
-    # At the level workers run with, it tells of each step of each connection.
+    # At INFO, at which workers log, pika tells of each step of each connection.
     if not (pika := logging.getLogger("pika")).level:
         pika.setLevel(logging.CRITICAL)
     compared: set[Resonate] = set()

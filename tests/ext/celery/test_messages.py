@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -54,7 +55,15 @@ def test_a_template_is_the_message_without_eta_expiry_and_the_headers_of_deliver
         root_id="root",
         parent_id="parent",
         callbacks=[callback],
-        headers={"tenant": "a", "x-delivery-count": 4, "x-death": [], "resonate:id": "id-1"},
+        headers={
+            "tenant": "a",
+            "signature": b"\0\xff",
+            "x-delivery-count": 4,
+            "x-death": [
+                {"queue": "orders", "reason": "rejected", "time": datetime(2026, 1, 2, 3, 4, 5)}
+            ],
+            "resonate:id": "id-1",
+        },
     )
     template = messages.template_of("shop.fulfil", request)
     json.dumps(template)
@@ -64,7 +73,10 @@ def test_a_template_is_the_message_without_eta_expiry_and_the_headers_of_deliver
     assert (headers["root_id"], headers["parent_id"]) == ("root", "parent")
     assert headers["timelimit"] == [5, None]
     assert headers["tenant"] == "a"
-    assert not [name for name in headers if name.startswith(("x-", "resonate:"))]
+    assert [name for name in headers if name.startswith(("x-", "resonate:"))] == ["x-death"]
+    died = {"resonate:timestamp": 1_767_323_045}
+    assert headers["x-death"] == [{"queue": "orders", "reason": "rejected", "time": died}]
+    assert headers["signature"] == {"resonate:bytes": "AP8="}
     properties = template["properties"]
     assert (properties["reply_to"], properties["correlation_id"]) == ("replies", "id-1")
     assert properties["priority"] == 3

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from amqp.spec import Basic
@@ -43,6 +44,12 @@ def was_redelivered(message: Any) -> bool:
     raw = getattr(message, "_raw", None)
     told = raw.get("redelivered") if isinstance(raw, dict) else None
     return bool((message.delivery_info or {}).get("redelivered") or told)
+
+
+def returned(headers: Mapping[str, Any]) -> int:
+    """How often a message was given back, where its queue counts that, as quorum queues do."""
+    counted = headers.get("x-delivery-count")
+    return counted if isinstance(counted, int) else 0
 
 
 def put_back(message: Any) -> None:

@@ -22,6 +22,7 @@ from resonate_amqp.ext.celery import attempts, messages
 from resonate_amqp.ext.celery.outcomes import PutBack
 from resonate_amqp.ext.celery.shapes import Shape
 from resonate_amqp.ext.content import tag_of
+from resonate_amqp.ext.deliveries import returned
 from resonate_amqp.ext.pauses import Pauses
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.runtime.claims import Claimed, Failed, OtherService, Settled
@@ -178,4 +179,4 @@ def pause(call: Call) -> None:
     """Hold a message that is about to go back to its queue, each time for longer."""
     pauses: Pauses = call.resonate._dependencies.setdefault(PAUSES, Pauses())
     with suppress(Exception):  # the soft time limit may end it
-        time.sleep(pauses.next(call.promise_id, messages.returned(call.request)))
+        time.sleep(pauses.next(call.promise_id, returned(call.request.headers or {})))

@@ -70,12 +70,6 @@ stay: the task may count by them."""
 _BITS = 28
 
 
-def returned(request: Request) -> int:
-    """How often a message was given back, where its queue counts that."""
-    counted = (request.headers or {}).get("x-delivery-count")
-    return counted if isinstance(counted, int) else 0
-
-
 def names_promise(request: Request) -> bool:
     """Whether a message was sent for a promise."""
     return bool((request.headers or {}).get(ID_HEADER))

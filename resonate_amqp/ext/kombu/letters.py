@@ -15,7 +15,7 @@ from typing import Any, Protocol
 from kombu.exceptions import MessageStateError
 
 from resonate_amqp.errors import UsageError
-from resonate_amqp.ext.deliveries import put_back, queue_named, was_redelivered
+from resonate_amqp.ext.deliveries import put_back, queue_named, returned, was_redelivered
 from resonate_amqp.ext.kombu.draining import drain_of
 from resonate_amqp.ext.kombu.identity import further
 from resonate_amqp.ext.kombu.messages import ACK, REJECT, REQUEUE
@@ -224,7 +224,7 @@ class Letter:
         pause_s = 0.0
         if self.pauses is not None:
             pauses, name = self.pauses
-            pause_s = pauses.next(name)
+            pause_s = pauses.next(name, returned(self.message.headers or {}))
         if not pause_s:
             self._tell_broker(REQUEUE)
             return

@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from celery.result import AsyncResult
 
 from resonate_amqp.errors import RemoteError
 from tests.ext.celery.system import Client, Shop, connection, result
+from tests.scenarios.journal import FOLDER
 from tests.scenarios.system import ROOT, wait_until
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.processes]
@@ -228,20 +230,32 @@ def test_each_app_that_gets_a_copy_by_its_topic_runs_it(
 
 @pytest.mark.parametrize("accepted", ["packed", "json"])
 def test_a_task_that_waits_comes_back_in_its_own_form(
-    own_shop: Shop, accepted: str, monkeypatch: pytest.MonkeyPatch
+    own_shop: Shop, tmp_path: Path, accepted: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Serializer and compression: a worker that takes nothing else takes the message."""
+    """Serializer and compression: a worker that takes nothing else takes the message, also one
+    that was started after the first was killed."""
     monkeypatch.setenv("KEPT_ACCEPTED", accepted)
-    worker = own_shop.celery(KEPT)
-    done = subprocess.run(
+    dying = own_shop.celery(KEPT)
+    own_shop.journal.close_gate("far")
+    sender = subprocess.Popen(
         [sys.executable, "-c", SENDS],
-        env={**os.environ, "SHOP_BROKER": own_shop.url, "SHOP_RESULTS": "rpc://"},
+        env={
+            **os.environ,
+            "SHOP_BROKER": own_shop.url,
+            "SHOP_RESULTS": "rpc://",
+            FOLDER: str(tmp_path),
+        },
         cwd=ROOT,
-        capture_output=True,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         text=True,
-        check=False,
     )
-    assert done.stdout == "waited: far x\n", done.stderr
+    own_shop.wait_for_run("far")
+    dying.kill()
+    worker = own_shop.celery(KEPT)
+    own_shop.journal.open_gate("far")
+    printed, failed = sender.communicate(timeout=60)
+    assert printed == "waited: far x\n", failed
     log = worker.log.read_text(encoding="utf-8")
     assert "untrusted" not in log
     assert ("come in JSON and are discarded" in log) == (accepted != "json")
@@ -250,8 +264,13 @@ def test_a_task_that_waits_comes_back_in_its_own_form(
 SENDS = """
 from resonate_amqp import Resonate
 from tests.ext.celery.kept import waits
+from tests.scenarios.journal import own_journal
 far = Resonate(waits.app.conf.broker_url, group="far")
-far.register(lambda ctx, what: f"far {what}", name="kept.far")
+def answer(ctx, what):
+    own_journal().began("far", what)
+    own_journal().pass_gate("far")
+    return f"far {what}"
+far.register(answer, name="kept.far")
 far.start()
 try:
     print(waits.delay("x").get(timeout=20))

@@ -83,7 +83,7 @@ wheel: $(VENV)/.dev
 
 oldest: system
 	@$(MAKE) --no-print-directory VENV=.venv-oldest install-dev
-	.venv-oldest/bin/python -m pip --quiet install 'celery==5.4.0' 'kombu==5.4.2'
+	.venv-oldest/bin/python -m pip --quiet install 'celery[redis]==5.4.0' 'kombu==5.4.2'
 	.venv-oldest/bin/python -m pytest -q -n 2 --dist loadfile -m "not (docker or chaos)" tests/ext
 
 chaos: system $(VENV)/.dev

@@ -196,6 +196,7 @@ def test_a_workflow_whose_message_has_no_name_is_handed_over_as_soon_as_it_is_re
     shop.publish("an order", None)
     shop.drain()
     shop.await_settled()
+    wait_until("it runs", lambda: messages)
     assert type(messages[0]).__name__ == "RecordedMessage"
     execution = messages[0] and desk_of(shop.resonate)
     shop.resonate.promises.resolve("approval", True)

@@ -21,7 +21,7 @@ from kombu.exceptions import OperationalError
 
 from resonate_amqp import Resonate
 from resonate_amqp.errors import BrokerError, LedgerError
-from tests.ext.kombu.processes import ShopSystem
+from tests.ext.kombu.processes import GROUP, ShopSystem
 from tests.scenarios.journal import Run
 from tests.scenarios.system import Process, wait_until
 
@@ -80,10 +80,15 @@ class Stream:
             self._shop.outcome(f"{queue}-last", RESULT_S)
 
     def outcomes(self) -> dict[str, Any]:
-        """By id, the recorded value of what was ordered and called; each is settled."""
-        rows = self._shop.query("SELECT id, state, value_data FROM promises WHERE id = origin")
+        """By order or call, the recorded value; each is settled, and recorded once."""
+        rows = self._shop.query(
+            "SELECT coalesce(tags.value, id), state, value_data FROM promises LEFT JOIN tags "
+            "ON tags.promise_id = id AND tags.name = 'message_id' WHERE id = origin"
+        )
         assert {row[1] for row in rows} == {"resolved"}
-        return {row[0]: json.loads(base64.b64decode(row[2])) for row in rows}
+        found = {row[0]: json.loads(base64.b64decode(row[2])) for row in rows}
+        assert len(found) == len(rows)
+        return found
 
     def expected(self) -> dict[str, Any]:
         """What there has to be of it."""
@@ -157,6 +162,7 @@ class Stream:
 
 def consumers(shop: ShopSystem, heartbeat: int) -> list[Process]:
     """A consumer process for each of the queues, which must be there."""
+    shop.serve(GROUP)
     module = "tests.ext.kombu.consumer"
     settings = {"threads": 8, "heartbeat": heartbeat}
     started = [

@@ -75,11 +75,15 @@ class ShopSystem(System):
             channel.basic_publish("", target, body, properties, mandatory=True)
             channel.basic_ack(method.delivery_tag)
 
+    def serve(self, group: str) -> None:
+        """Look into a group's queue too when nothing may be left."""
+        self._groups.add(group)
+
     def consumer(
         self, callback: str, queue: str = QUEUE, *, hold_max: float = 600, **options: str | float
     ) -> Process:
         """Start a consumer of a queue."""
-        self._groups.add(str(options.get("group", GROUP)))
+        self.serve(str(options.get("group", GROUP)))
         given = [f"{name}={value}" for name, value in options.items()]
         module = "tests.ext.kombu.consumer"
         return self.program(module, queue, callback, *given, threads=8, hold_max=hold_max)

@@ -16,7 +16,7 @@ from weakref import WeakSet
 
 from resonate_amqp.core.model import Promise, Task, origin_of
 from resonate_amqp.core.requests import OriginGet, PromiseCreate
-from resonate_amqp.errors import ResonateError, UsageError
+from resonate_amqp.errors import ResonateError, Stopped, UsageError
 from resonate_amqp.ports import Telemetry
 from resonate_amqp.resonate.call import CallOptions, Calls, Func
 from resonate_amqp.resonate.claiming import Claiming
@@ -291,7 +291,7 @@ class Resonate(Transactions, Scheduling, Claiming):
         """The node of this process, made when it is first needed; a fork gets its own."""
         with self._lock:
             if self._stopped.is_set():
-                raise UsageError("this Resonate was stopped; create another one")
+                raise Stopped("this Resonate was stopped; create another one")
             if self._node is None or self._node[0] != os.getpid():
                 self._node = (os.getpid(), self._join())
                 atexit.register(self.stop)

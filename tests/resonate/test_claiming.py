@@ -13,6 +13,7 @@ import pytest
 
 from resonate_amqp import Context, Resonate
 from resonate_amqp.core.model import PromiseState
+from resonate_amqp.errors import Stopped
 from resonate_amqp.resonate.embedded import Embedded
 from resonate_amqp.runtime.claims import Begun, Claimed, Left, Settled
 from resonate_amqp.runtime.coroutines import Aside
@@ -192,3 +193,10 @@ def test_what_another_function_called_is_claimed_under_its_id_in_that_tree(
     assert told.get(timeout=10) == Begun()
     assert isinstance(told.get(timeout=10), Settled)
     assert handle.result(10) == 43
+
+
+def test_a_claim_of_a_stopped_instance_says_so_and_blames_no_message(resonate: Resonate) -> None:
+    resonate.register(lambda ctx: None, name="note")
+    resonate.stop()
+    with pytest.raises(Stopped, match="was stopped"):
+        claimed(resonate, "note")

@@ -17,7 +17,7 @@ from celery import Task
 from celery.app.task import Context as Request
 
 from resonate_amqp.core.model import Promise
-from resonate_amqp.errors import Conflict, ResonateError, UsageError
+from resonate_amqp.errors import Conflict, ResonateError, Stopped, UsageError
 from resonate_amqp.ext.celery import attempts, messages
 from resonate_amqp.ext.celery.outcomes import PutBack
 from resonate_amqp.ext.celery.shapes import Shape
@@ -150,6 +150,8 @@ def recorded(call: Call) -> Promise | None:
     """The promise as it stands; None when there is none."""
     try:
         return call.resonate.promises.get(call.promise_id)
+    except Stopped as error:
+        raise PutBack("the process stops") from error
     except UsageError:
         return None
     except ResonateError as error:

@@ -93,7 +93,13 @@ def reject(
     if not made.concerns(request):
         return
     try:
-        report = _report(made, task, request, args, kwargs, error)
+        promise_id, digest, retried_id = made.promise_id(request, args, kwargs), "", ""
+        with suppress(Encoding):  # then it is not known which content the promise should have
+            asked = flatten(list(args), "args"), flatten(kwargs, "kwargs")
+            digest = attempts.content_of(task.name, asked)
+            if request.retries:
+                retried_id = attempts.retried_id(promise_id, task.name, asked)
+        report = Report(made.source(task), promise_id, error, digest, retried_id)
     except Exception:  # the user's `id` may do anything
         log.exception("task %s[%s] has no promise to be rejected", task.name, request.id)
         return
@@ -106,23 +112,6 @@ def drain() -> None:
     """Wait, before the process ends, until the ledger was told."""
     if _reporters and _reporters[-1].process == os.getpid():
         _reporters[-1].drain(DRAIN_S)
-
-
-def _report(
-    made: Made,
-    task: Task,
-    request: Request,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    error: Exception,
-) -> Report:
-    promise_id, digest, retried_id = made.promise_id(request, args, kwargs), "", ""
-    with suppress(Encoding):
-        asked = flatten(list(args), "args"), flatten(kwargs, "kwargs")
-        digest = attempts.content_of(task.name, asked)
-        if request.retries:
-            retried_id = attempts.retried_id(promise_id, task.name, asked)
-    return Report(made.source(task), promise_id, error, digest, retried_id)
 
 
 def _tell(report: Report) -> None:

@@ -222,11 +222,9 @@ class Errand:
         text = "a message of %s is settled as recorded, by %s, and not executed: promise %s is %s"
         queue = queue_of(self.letter.message)
         told = queue, intent, promise.id, promise.state
-        if self.letter.redelivered:
-            log.info(text, *told)
-        else:
+        if not self.letter.redelivered:
             warn_once(f"sent again {self.call.func} {queue}", text, *told)
-            log.info(text, *told)
+        log.info(text, *told)
 
     def _came_back(self, promise: Promise, intent: str) -> bool:
         """Whether the message is to run again although this attempt of it is recorded.

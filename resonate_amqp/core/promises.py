@@ -92,6 +92,17 @@ def settle(state: Overlay, request: PromiseSettle, now: int, group: str) -> Resp
     return Response(status=200, promise=promise, applied=promise.settled_by == group)
 
 
+def given_up(
+    state: Overlay, mirror: Promise, request: PromiseSettle, now: int, group: str
+) -> Promise:
+    """Cancel a pending mirror, which its own task awaits no more; the ledger cancels what it made.
+
+    Nothing else settles a mirror but the outcome of the promise that it names.
+    """
+    state.mirrors.append(mirror.id)
+    return settled(state, mirror, request.state, request.value, now, group)
+
+
 def mirrored(
     state: Overlay, promise_id: str, verdict: PromiseState, value: Value, now: int
 ) -> None:

@@ -9,7 +9,15 @@ from dataclasses import replace
 
 from resonate_amqp.core import leases, promises
 from resonate_amqp.core.effects import Overlay, within
-from resonate_amqp.core.model import DEADLINE, MIRROR, TARGET, Task, TaskState, origin_of
+from resonate_amqp.core.model import (
+    DEADLINE,
+    MIRROR,
+    TARGET,
+    PromiseState,
+    Task,
+    TaskState,
+    origin_of,
+)
 from resonate_amqp.core.requests import (
     PromiseCreate,
     Response,
@@ -22,6 +30,8 @@ from resonate_amqp.core.requests import (
     TaskRedrive,
     TaskSuspend,
 )
+
+CANCELED = PromiseState.REJECTED_CANCELED
 
 
 def get(state: Overlay, request: TaskGet, now: int) -> Response:
@@ -96,6 +106,9 @@ def fence(state: Overlay, request: TaskFence, now: int, group: str) -> Response:
         if response.ok:
             _progress(state, task)
         return response
+    if existing is not None and existing.mirror and action.state is CANCELED:
+        promise = promises.given_up(state, existing, action, now, group)
+        return Response(status=200, promise=promise, applied=True)
     return promises.settle(state, action, now, group)
 
 

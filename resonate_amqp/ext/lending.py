@@ -16,8 +16,8 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from resonate_amqp.runtime.branches import Aside
 from resonate_amqp.runtime.claims import Claimed
-from resonate_amqp.runtime.coroutines import Aside
 from resonate_amqp.runtime.outcomes import Postponed
 
 Work = Callable[[], Any]

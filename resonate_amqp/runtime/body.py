@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from functools import partial
-from typing import Any, assert_never
+from typing import assert_never
 
 from resonate_amqp.core.model import Promise
 from resonate_amqp.core.requests import (
@@ -26,11 +25,13 @@ from resonate_amqp.runtime import steps
 from resonate_amqp.runtime.awaited import Awaited
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.held import Held
-from resonate_amqp.runtime.leaves import Attempts, Leaves
+from resonate_amqp.runtime.inquiry import Inquiry
+from resonate_amqp.runtime.leaves import Leaves
 from resonate_amqp.runtime.outcomes import Postponed
-from resonate_amqp.runtime.replay import Await, Finish, Halt, Leaf, Replay, Want
+from resonate_amqp.runtime.replay import Abandon, Await, Finish, Halt, Leaf, Replay, Want
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.runtime.steps import Opener, Recorded
+from resonate_amqp.runtime.underway import UnderWay
 from resonate_amqp.wire.envelope import Reply
 
 log = logging.getLogger(__name__)
@@ -65,17 +66,11 @@ class Body:
         let_go: LetGo,
         ended: Ended,
     ) -> None:
-        self.held = held
-        self.function = function
+        self.held, self.function = held, function
         self.waiting_since: int | None = None
-        self.finishing = False
-        self.moving = False
-        self.moved = False
-        self.running: set[str] = set()
+        self.finishing = self.moving = self.moved = False
         self.settled: Promise | None = None
-        self._replay = replay
-        self._session = session
-        self._leaves = leaves
+        self._replay, self._session = replay, session
         self._telemetry = telemetry
         self._failpoints = failpoints
         self._touched = touched
@@ -84,18 +79,21 @@ class Body:
         self._wants: list[Want] = []
         self._group = ""
         self._unanswered: list[Recorded] = []
-        self._suspending = False
-        self._knocking = False
-        self._orphaned = False
-        self._released = False
-        self._over = False
+        self._suspending = self._knocking = False
+        self._orphaned = self._released = self._over = False
         self._parkable_at = 0
-        self._attempts: list[Attempts] = []
         self._awaited = Awaited(session.listeners, self._heard)
+        self._underway = UnderWay(leaves, replay, self._tell)
+        self._inquiry = Inquiry(session, replay, held.id, self._tell, self.drop)
 
     @property
     def id(self) -> str:
         return self.held.promise.id
+
+    @property
+    def running(self) -> bool:
+        """Whether a leaf of it runs in this process."""
+        return len(self._underway) > 0
 
     @property
     def acquired(self) -> bool:
@@ -113,6 +111,9 @@ class Body:
         self._guarded(self._flush)
 
     def _flush(self) -> None:
+        if self._replay.expired and not self._released:
+            log.info("the deadline of %s has passed; nothing more of it begins here", self.id)
+            self.release(0)
         self._wants.extend(self._replay.take())
         while self._free() and (self._wants or self._knocking or self.moving):
             wants, self._wants = self._wants, []
@@ -139,7 +140,7 @@ class Body:
         """The lease is lost: keep what a leaf does, or did unrecorded, if it does; send no more."""
         unrecorded = [*self._unanswered, *self._wants]
         results = any(isinstance(want, PromiseSettle | Finish) for want in unrecorded)
-        if self._over or self._released or not (self.running or results):
+        if self._over or self._released or not (self._underway or results):
             return False
         self._drop_group()
         self._wants, self._unanswered = unrecorded, []
@@ -194,7 +195,7 @@ class Body:
 
     def _free(self) -> bool:
         """Whether a group may be sent: the body goes on and none is unanswered."""
-        return not (self._over or self._group or self._orphaned)
+        return not (self._over or self._group or self._orphaned or self._inquiry)
 
     def _send(self, wants: list[Want]) -> None:
         """Start leaves and send one group for everything else."""
@@ -207,10 +208,9 @@ class Body:
         sent: list[Recorded] = []
         for want in wants[:most]:
             if isinstance(want, Leaf):
-                self.running.add(want.id)
-                done = partial(self._from_leaf, want.id, self._replay.leaf_done)
-                turned = partial(self._from_leaf, want.id, self._replay.turned)
-                self._attempts.append(self._leaves.run(want, self.held.promise, done, turned))
+                self._underway.start(want, self.held.promise)
+            elif isinstance(want, Abandon):
+                self._underway.abandon(want.id)
             else:
                 self._before(want)
                 sent.append(want)
@@ -295,7 +295,6 @@ class Body:
         self.held.since = self._session.clock.monotonic()
 
     def _learn(self, sent: list[Recorded], responses: tuple[Response, ...]) -> None:
-        now = self._session.now()
         for want, response in zip(sent, responses, strict=False):
             if not response.ok:
                 self._refused(want, response)
@@ -306,8 +305,7 @@ class Body:
             elif isinstance(want, Halt):
                 self._end(Ending.HALTED)
             elif response.promise is not None:
-                self._awaited.known(response.promise)
-                self._replay.learn(response.promise, now)
+                self._known(response.promise)
             if self._over:
                 return
         self._wants[:0] = sent[len(responses) :]
@@ -315,17 +313,15 @@ class Body:
 
     def _refused(self, want: Recorded, response: Response) -> None:
         """The ledger refused a step: the lease is lost, or this one command cannot be recorded."""
-        if response.status == 409 or (response.status == 404 and isinstance(want, Finish | Halt)):
+        if steps.lost(want, response):
             log.info("%s was taken over or settled meanwhile: %s", self.id, response.error)
             self._end(Ending.LOST)
-            return
-        promise_id = getattr(want, "id", "")
-        if response.status < 500 and promise_id:
+        elif response.status < 500 and (promise_id := getattr(want, "id", "")):
             error = UsageError(response.error)
             self._replay.refused(promise_id, error, self._session.now())
-            return
-        log.error("the ledger failed on a step of %s: %s; it is released", self.id, response.error)
-        self.release(REFUSED_DELAY_MS)
+        else:
+            log.error("the ledger failed on a step of %s: %s; released", self.id, response.error)
+            self.release(REFUSED_DELAY_MS)
 
     def _suspended(self, reply: Reply | ResonateError) -> None:
         self._group = ""
@@ -362,14 +358,18 @@ class Body:
                 self._replay.refused(promise_id, outcome, self._session.now())
             return
         self._failpoints.reach(Failpoint.UNBLOCK_HEARD)
-        self._awaited.known(outcome)
-        self._replay.learn(outcome, self._session.now())
+        self._known(outcome)
 
-    def _from_leaf(self, promise_id: str, tell: Callable[..., None], *what: Any) -> None:
-        """A leaf has ended, or is none any more."""
-        self.running.discard(promise_id)
+    def _known(self, promise: Promise) -> None:
+        """The record of a child was seen."""
+        self._awaited.known(promise)
+        if not self._inquiry.keeps(promise):
+            self._replay.learn(promise, self._session.now())
+
+    def _tell(self, tell: Callable[[int], None]) -> None:
+        """A leaf has ended, or is none any more; or what the inquiry had kept may be heard."""
         if not self._over:
-            self._guarded(lambda: tell(promise_id, *what, self._session.now()))
+            self._guarded(lambda: tell(self._session.now()))
             self._touched(self)
 
     def _guarded(self, action: Callable[[], None]) -> None:
@@ -383,6 +383,7 @@ class Body:
             self.release(REFUSED_DELAY_MS)
 
     def _drop_group(self) -> None:
+        self._inquiry.close()
         if self._group:
             self._session.calls.drop(self._group)
             self._group = ""
@@ -393,8 +394,7 @@ class Body:
         self._over = True
         self.waiting_since = None
         self._drop_group()
-        for attempts in self._attempts:
-            attempts.abandon()
+        self._underway.close()
         self._awaited.close()
         self._replay.close()
         self._ended(self, ending)

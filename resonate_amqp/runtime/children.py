@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from resonate_amqp.core.model import (
@@ -26,7 +27,7 @@ from resonate_amqp.core.model import (
     origin_of,
 )
 from resonate_amqp.core.requests import PromiseCreate
-from resonate_amqp.errors import Encoding, UnknownFunction
+from resonate_amqp.errors import Encoding, UnknownFunction, UsageError
 from resonate_amqp.runtime.commands import (
     Command,
     External,
@@ -35,11 +36,12 @@ from resonate_amqp.runtime.commands import (
     Other,
     Seconds,
     Sleep,
+    Timeout,
     seconds_of,
 )
 from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.outcomes import outcome_of
-from resonate_amqp.runtime.registry import LATEST, Registered, Registry, unknown
+from resonate_amqp.runtime.registry import LATEST, Registered, Registry, check_retried, unknown
 from resonate_amqp.wire.address import canonical, check_id
 from resonate_amqp.wire.codec import decode_call, encode, encode_call
 from resonate_amqp.wire.foreign import check_call
@@ -92,6 +94,7 @@ def local_function(family: Family, command: Invoke, version: int = LATEST) -> Re
             f"{command.mode} {command.name!r}: it is not registered in this process{at}"
         )
     if command.retry_policy is not None:
+        check_retried(found.name, found.workflow)
         found = replace(found, retry=command.retry_policy)
     if command.returns is not None:
         found = replace(found, types=replace(found.types, returns=shape_of(command.returns)))
@@ -146,6 +149,38 @@ def create_of(
     if command.mirrored:
         tags[MIRROR] = command.mirrored
     return PromiseCreate(id=command.id, timeout_at=timeout_at, param=param, tags=tags)
+
+
+def check_kept(command: Command, frame_id: str, reached: int, parent_timeout_at: int) -> None:
+    """Raise UsageError for a sleep or a promise that would outlast its caller's deadline.
+
+    `reached` is the earliest instant at which the command can have been issued (epoch ms), by
+    the record alone: so a replay refuses what was refused before, and nothing else.
+    """
+    match command:
+        case Timeout():
+            return
+        case Sleep(seconds=seconds):
+            what = "sleep"
+        case External(timeout=timeout) if timeout is not None:
+            what, seconds = "promise", seconds_of(timeout)
+        case _:
+            return
+    until = reached + round(seconds * 1000)
+    if until > parent_timeout_at:
+        raise UsageError(
+            f"{frame_id!r}: the {what} would last until {shown_instant(until)} at the earliest, "
+            f"and {frame_id!r} has its deadline at {shown_instant(parent_timeout_at)}: call it "
+            "with .options(timeout=…), or raise the setting `timeout`, by default one day"
+        )
+
+
+def shown_instant(at: int) -> str:
+    """An instant (epoch ms) as a person reads it; one that no calendar holds in ms."""
+    try:
+        return datetime.fromtimestamp(at / 1000, UTC).isoformat(" ", "seconds")
+    except (OverflowError, ValueError, OSError):
+        return f"{at} ms"
 
 
 def difference(recorded: Promise, asked: PromiseCreate) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from enum import StrEnum
-from typing import Any, Self
+from typing import Any, NamedTuple, Protocol, Self
 
 from resonate_amqp.errors import UsageError
 from resonate_amqp.runtime.retry import RetryPolicy
@@ -36,6 +36,18 @@ class Mode(StrEnum):
     @property
     def waits(self) -> bool:
         return self in (Mode.RFC, Mode.LFC)
+
+
+class Limited(Protocol):
+    """What a time limit holds for: a generator, or one branch of an `async def` body."""
+
+    def enter(self, limit: Timeout) -> None:
+        """A block begins. Raises NotDurable where nothing durable is awaited."""
+        ...
+
+    def leave(self, limit: Timeout, error: BaseException | None) -> bool:
+        """The block ends, perhaps with an error; answers whether that is the limit's own doing."""
+        ...
 
 
 @dataclass(slots=True, eq=False)
@@ -149,6 +161,35 @@ class Sleep(Command):
 
 
 @dataclass(slots=True, eq=False)
+class Timeout(Sleep):
+    """A limit of so many seconds on what a `with` block awaits; awaited, it only ever fails.
+
+    Entered, it counts from its block's first durable call: the await that it cuts short raises
+    TimeoutError, and what that waited for is canceled. As one of `ctx.race` it raises the same.
+    """
+
+    limited: Limited
+
+    def __enter__(self) -> Self:
+        self.limited.enter(self)
+        return self
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if self.limited.leave(self, error):
+            raise self.expired() from error
+
+    async def __aenter__(self) -> Self:
+        return self.__enter__()
+
+    async def __aexit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        self.__exit__(kind, error, trace)
+
+    def expired(self) -> TimeoutError:
+        """What is raised where the limit cuts something short."""
+        return TimeoutError(f"{self.id!r}: the limit of {self.seconds:g} s has passed")
+
+
+@dataclass(slots=True, eq=False)
 class External(Command):
     """A promise that somebody else settles; `yield` gives a Promised."""
 
@@ -199,6 +240,23 @@ class Gather:
 
     def __await__(self) -> Generator[Any, Any, Any]:
         return _handed(self)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Race:
+    """Wait for the first of several; `yield` gives its Winner, and the others are canceled."""
+
+    things: tuple[Command | Promised, ...]
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        return _handed(self)
+
+
+class Winner(NamedTuple):
+    """Which of a race ended first, counted from 0, and the value it came to."""
+
+    position: int
+    value: Any
 
 
 def _handed(thing: object) -> Generator[Any, Any, Any]:

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from resonate_amqp.errors import NotDurable
+from resonate_amqp.errors import NotDurable, UsageError
 from resonate_amqp.runtime.commands import (
     Command,
     Compensation,
@@ -17,8 +17,10 @@ from resonate_amqp.runtime.commands import (
     Mode,
     Other,
     Promised,
+    Race,
     Seconds,
     Sleep,
+    Timeout,
     seconds_of,
 )
 from resonate_amqp.runtime.numbers import CURRENT, Numbers
@@ -93,18 +95,31 @@ class Context:
         The first failure, in the order given, is raised once everything has settled; with
         `return_exceptions` failures stand in the list instead.
         """
-        for thing in things:
-            if not isinstance(thing, Command | Promised):
-                raise NotDurable(
-                    f"{self.id!r}: ctx.gather was given an object of type {type(thing).__name__}; "
-                    "give it commands and what yielding one answered, and to asyncio.gather "
-                    "coroutines"
-                )
+        self._check_awaitable("gather", things)
         return Gather(things, return_exceptions)
 
     def sleep(self, duration: Seconds) -> Sleep:
         """Wait for a duration in seconds, across restarts of everything."""
         return self._numbered(Sleep(self._next_id(), seconds_of(duration)))
+
+    def race(self, *things: Command | Promised) -> Race:
+        """Start all of these and wait for the first: its number and its value, a `Winner`.
+
+        The others are canceled. A first one that failed has its error raised.
+        """
+        if not things:
+            raise UsageError(f"{self.id!r}: ctx.race was given nothing that could come first")
+        self._check_awaitable("race", things)
+        return Race(things)
+
+    def timeout(self, duration: Seconds) -> Timeout:
+        """A limit in seconds on what a `with` block awaits, or on a race; durable, as a sleep is.
+
+        When it has passed, TimeoutError is raised where the block waits, and what that waited
+        for is canceled. The workflow's own deadline comes first if it is earlier.
+        """
+        limited = self._current()
+        return self._numbered(Timeout(limited.next_id(), seconds_of(duration), limited))
 
     def promise(
         self,
@@ -156,7 +171,11 @@ class Context:
 
     def unissued(self) -> list[Command]:
         """The commands that were built and not yielded, in the order of the code."""
-        return [command for command in self._built if not command.issued]
+        return [
+            command
+            for command in self._built
+            if not (command.issued or isinstance(command, Timeout))
+        ]
 
     def compensations(self) -> list[Compensation]:
         """What is to be undone, the last first; empty from then on."""
@@ -172,11 +191,24 @@ class Context:
     ) -> Invoke:
         return self._numbered(Invoke(self._next_id(), mode, func, args, kwargs))
 
-    def _next_id(self) -> str:
+    def _check_awaitable(self, what: str, things: tuple[object, ...]) -> None:
+        instead = {"gather": "asyncio.gather", "race": "asyncio.wait"}[what]
+        for thing in things:
+            if not isinstance(thing, Command | Promised):
+                raise NotDurable(
+                    f"{self.id!r}: ctx.{what} was given an object of type {type(thing).__name__}; "
+                    f"give it commands and what yielding one answered, and to {instead} "
+                    "coroutines"
+                )
+
+    def _current(self) -> Numbers:
+        """The number space that counts now: of an asyncio branch of this body, or of the body."""
         current = CURRENT.get()
-        if current is None or current.body is not self.numbers:
-            return self.numbers.next_id()
-        return current.next_id()
+        ours = current is not None and current.body is self.numbers
+        return current if ours and current is not None else self.numbers
+
+    def _next_id(self) -> str:
+        return self._current().next_id()
 
     def _numbered(self, command: C) -> C:
         self._built.append(command)

@@ -14,17 +14,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import types
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
 from resonate_amqp.errors import NotDurable
-from resonate_amqp.runtime.commands import Command, Gather, Promised
+from resonate_amqp.runtime.branches import Aside, Branch, Holding, Stubborn, disown, driven
+from resonate_amqp.runtime.clocks import Clocks
+from resonate_amqp.runtime.commands import Command, Gather, Promised, Race, Timeout
 from resonate_amqp.runtime.context import Context
-from resonate_amqp.runtime.frames import Answer, Turn
-from resonate_amqp.runtime.numbers import CURRENT, Numbers
-from resonate_amqp.runtime.suspension import combines, place_of
+from resonate_amqp.runtime.frames import GIVEN_UP, Answer, Dismissed, Turn
+from resonate_amqp.runtime.suspension import combines, holds, is_bare, place_of
 
 log = logging.getLogger(__name__)
 
@@ -38,37 +39,13 @@ Steps = Generator[Any, Any, Any]
 Resolution = tuple[Any, BaseException | None]
 
 
-class Aside(asyncio.Future[Any]):
-    """A step of the body itself that another thread runs: a body may always wait for that."""
-
-
-class Branch(Numbers):
-    """One asyncio task of a body, with the number space of what it builds."""
-
-    __slots__ = ("awaits", "coroutine", "foreign", "refusals", "strands", "task")
-
-    def __init__(self, strands: Strands, coroutine: Any, promise_id: str, parent: Branch | None):
-        super().__init__(promise_id, parent.body if parent is not None else None)
-        self.strands = strands
-        self.coroutine = coroutine
-        self.task: asyncio.Task[Any] | None = None
-        self.awaits: Any = None
-        """What it waits for now; None while it runs."""
-        self.foreign: bool | None = False
-        """Whether it waits for something that is not durable; None if that was not looked at."""
-        self.refusals = 0
-
-    def settled(self) -> bool:
-        """Whether it will run without anything being answered."""
-        return self.awaits is None or _due(self.awaits)
-
-
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """The outcome of a body whose branches have ended too."""
+    """The outcome of a body whose branches have ended too; `turn` is what they did at last."""
 
     value: Any
     error: BaseException | None
+    turn: Turn | None = None
 
 
 Work = Callable[[], Awaitable[Turn | Ended | None]]
@@ -96,6 +73,8 @@ class Strands:
         self._said = said
         self._loop: asyncio.AbstractEventLoop | None = None
         self._turn: asyncio.Future[Turn | Ended] | None = None
+        self._first_asked: asyncio.Future[None]
+        self._clocks = Clocks()
         self._branches: dict[Branch, None] = {}
         self._tasks: set[asyncio.Future[Any]] = set()
         self._pending: dict[int, asyncio.Future[Resolution]] = {}
@@ -118,11 +97,13 @@ class Strands:
     def resume(self, number: int, answers: Sequence[Answer]) -> None:
         self._submit(lambda: self._go_on(number, answers))
 
-    def close(self) -> None:
+    def close(self, *, at_once: bool = False) -> None:
+        """Cancel every branch; of a body that is a leaf yet, only `at_once`."""
         self._closing = True
+        cancel = self._cancel if at_once else self._cancel_if_durable
         if self._loop is not None:
             with suppress(RuntimeError):  # the loop is closed: its tasks are canceled
-                self._loop.call_soon_threadsafe(self._cancel_if_durable)
+                self._loop.call_soon_threadsafe(cancel)
 
     @property
     def over(self) -> bool:
@@ -131,6 +112,7 @@ class Strands:
 
     async def _first(self) -> Turn | Ended:
         self._loop = asyncio.get_running_loop()
+        self._first_asked = self._loop.create_future()
         self._turn = self._loop.create_future()
         root = Branch(self, self._start(), self.context.id, None)
         self.context.numbers = root
@@ -156,16 +138,19 @@ class Strands:
         value, error = None, None
         try:
             try:
-                value = await _driven(root)
+                value = await driven(root)
             except BaseException as raised:  # whatever the body raises is its outcome
                 error = raised
             self._returned = True
             del self._branches[root]
+            if not self.durable:
+                await self._end_leaf(failed=error is not None)
             if self.durable:
                 await self._end_branches()
         finally:
             self._over = True
-            self._report(Ended(value, error))
+            asked = self._asked or self._new
+            self._report(Ended(value, error, self._turn_of(quiet=True) if asked else None))
 
     def _report(self, what: Turn | Ended) -> None:
         turn, self._turn = self._turn, None
@@ -180,7 +165,7 @@ class Strands:
         self._branches[branch] = None
         self._new.append(branch.id)
         self._stir()
-        task: asyncio.Task[Any] = asyncio.Task(_driven(branch), loop=self._loop, **options)
+        task: asyncio.Task[Any] = asyncio.Task(driven(branch), loop=self._loop, **options)
         branch.task = task
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -190,15 +175,17 @@ class Strands:
     @types.coroutine
     def suspend(self, branch: Branch, awaited: Any) -> Steps:
         """Wait for what a branch awaits: answers its value, or raises."""
-        if isinstance(awaited, Command | Promised | Gather):
+        if isinstance(awaited, Command | Promised | Gather | Race):
             if self._over:
-                raise NotDurable(f"{branch.id!r} awaited a command after its body had ended")
+                refusal = f"{branch.id!r} awaited a command after its body had ended"
+                log.error("%s; nothing was done: await the task in the body", refusal)
+                raise NotDurable(refusal)
             return (yield from self._ask(branch, awaited))
         if self._closing and self.durable:
             yield from self._refuse(branch)
         aside = isinstance(awaited, Aside)
         if not (awaited is None or aside) and self.durable and not self._allows(branch, awaited):
-            _disown(awaited)
+            disown(awaited)
             raise NotDurable(
                 f"{self.context.id!r} awaited {place_of(branch.coroutine)} after its first durable "
                 "call; what it came to would not be recorded: put it into a function of its own "
@@ -229,13 +216,7 @@ class Strands:
             self.durable = True
             self._cancel_if_durable()
             yield from self._refuse(branch)
-        assert self._loop is not None
-        self.durable = True
-        self._key += 1
-        key = self._key
-        future: asyncio.Future[Resolution] = self._loop.create_future()
-        self._pending[key] = future
-        self._asked.append((key, awaited))
+        key, future = self._open(branch, awaited)
         branch.awaits = future
         branch.foreign = False
         self._owes = True
@@ -246,24 +227,92 @@ class Strands:
         try:
             value, error = yield from future
         finally:
-            self._pending.pop(key, None)
+            self.give_up(key)
+        if isinstance(error, Dismissed):
+            raise asyncio.CancelledError
         if error is not None:
             raise error
         return value
+
+    def _open(self, branch: Branch, awaited: object) -> tuple[int, asyncio.Future[Resolution]]:
+        """Have something asked for; the body is a workflow from its first command on."""
+        assert self._loop is not None
+        if not self.durable:
+            self._clocks.refuse_running(self.context.id, self._loop.time())
+            self.durable = True
+            self._first_asked.set_result(None)
+        self._key += 1
+        future: asyncio.Future[Resolution] = self._loop.create_future()
+        self._pending[self._key] = future
+        self._asked.append((self._key, awaited))
+        return self._key, future
+
+    def give_up(self, key: int) -> None:
+        """An await goes on: with its answer, or without one, and then it is asked for no more."""
+        future = self._pending.pop(key, None)
+        answered = future is None or (future.done() and not future.cancelled())
+        if not (answered or self._closing):
+            self._asked.append((key, GIVEN_UP))
+            self._owes = True
+            self._check_soon()
+
+    def limit(self, branch: Branch, limit: Timeout) -> Holding:
+        """Ask for a limit's timer; when it is due the branch is canceled, as by asyncio.timeout."""
+        if self._over or branch.task is None:
+            raise NotDurable(f"{branch.id!r} set a limit after its body had ended")
+        key, future = self._open(branch, limit)
+        task = branch.task
+        holding = Holding(key, task.cancelling())
+        self._owes = True
+        self._check_soon()
+
+        def passed(timer: asyncio.Future[Resolution]) -> None:
+            in_vain = timer.cancelled() or self._closing
+            if branch.holding.get(limit.id) is holding and not in_vain:
+                holding.fired = True
+                self._stir()
+                task.cancel()
+
+        future.add_done_callback(passed)
+        return holding
+
+    def clocked(self, handle: asyncio.TimerHandle) -> None:
+        """A limit by the clock of this process was set; no durable call may stand under it.
+
+        Raises NotDurable in a workflow.
+        """
+        self._clocks.add(handle)
+        if self.durable and self._loop is not None:
+            self._clocks.refuse_running(self.context.id, self._loop.time())
 
     def _refuse(self, branch: Branch) -> Steps:
         """The body is closed: whatever it waits for in its `finally` blocks does not come."""
         branch.refusals += 1
         if branch.refusals > MOST_REFUSALS:
-            raise _Stubborn
+            raise Stubborn
         yield
         raise asyncio.CancelledError
 
     def _cancel_if_durable(self) -> None:
-        if self.durable and not self._over:
+        if self.durable:
+            self._cancel()
+
+    def _cancel(self) -> None:
+        if not self._over:
             for branch in list(self._branches):
                 if branch.task is not None:
                     branch.task.cancel()
+
+    async def _end_leaf(self, *, failed: bool) -> None:
+        """A leaf has returned: a branch that can still make a durable call is part of it."""
+        while not self.durable:
+            tasks = [one.task for one in self._branches if one.task is not None and _may_call(one)]
+            if failed:
+                for task in tasks:
+                    task.cancel()
+            if not tasks:
+                return
+            await asyncio.wait([*tasks, self._first_asked], return_when=asyncio.FIRST_COMPLETED)
 
     async def _end_branches(self) -> None:
         """What the body started and did not await goes on until it ends or cannot."""
@@ -305,9 +354,13 @@ class Strands:
             self._closing = True
             self._cancel_if_durable()
             return
+        self._report(self._turn_of(quiet))
+
+    def _turn_of(self, quiet: bool) -> Turn:
         asked, self._asked = self._asked, []
         new, self._new = self._new, []
-        self._report(Turn(self, self._echo, tuple(asked), tuple(new), quiet))
+        idle = self._returned and all(is_bare(one.coroutine) for one in self._branches)
+        return Turn(self, self._echo, tuple(asked), tuple(new), quiet, idle)
 
     def _is_foreign(self, branch: Branch) -> bool:
         if branch.foreign is None:
@@ -324,72 +377,7 @@ class Strands:
         return not isinstance(awaited, asyncio.Task) and combines(branch.coroutine)
 
 
-class _Stubborn(BaseException):
-    """A closed body caught its cancellation again and again."""
-
-
-async def _driven(branch: Branch) -> Any:
-    """What the asyncio task of a branch runs instead of the branch's own coroutine."""
-    strands, coroutine = branch.strands, branch.coroutine
-    value: Any = None
-    error: BaseException | None = None
-    try:
-        while True:
-            strands.stepping(branch)
-            token = CURRENT.set(branch)
-            try:
-                awaited = coroutine.send(value) if error is None else coroutine.throw(error)
-            except StopIteration as stop:
-                return stop.value
-            finally:
-                CURRENT.reset(token)
-            value, error = None, None
-            try:
-                value = await strands.suspend(branch, awaited)
-            except _Stubborn:
-                _abandon(branch)
-                raise asyncio.CancelledError from None
-            except BaseException as raised:  # it is raised where the branch awaits
-                error = raised
-    except (KeyboardInterrupt, SystemExit) as exit_:
-        # These end the loop of the process when a task raises them.
-        raise RuntimeError(f"{branch.id!r} raised {exit_!r}") from exit_
-
-
-def _abandon(branch: Branch) -> None:
-    log.error(
-        "%s was closed and goes on waiting in %s; it is abandoned there",
-        branch.id,
-        place_of(branch.coroutine),
-    )
-    try:
-        branch.coroutine.close()
-    except BaseException:  # it catches that as well
-        log.exception("%s failed while it was closed", branch.id)
-
-
-def _due(awaited: Any) -> bool:
-    """Whether whoever waits for this is about to be woken."""
-    parts = getattr(awaited, "_children", None)
-    if parts is not None and all(map(_due, parts)):
-        return True
-    return isinstance(awaited, asyncio.Future) and awaited.done()
-
-
-def _disown(awaited: Any) -> None:
-    """Nobody waits for this future after all."""
-    if getattr(awaited, "_asyncio_future_blocking", False):
-        awaited._asyncio_future_blocking = False
-
-
-def branching(
-    loop: asyncio.AbstractEventLoop,
-    coroutine: Coroutine[Any, Any, Any] | Generator[Any, None, Any],
-    **options: Any,
-) -> asyncio.Task[Any]:
-    """The task factory of a loop on which bodies run: what a body starts is a branch of it."""
-    current = CURRENT.get()
-    if isinstance(current, Branch) and not current.strands.over:
-        options.pop("eager_start", None)
-        return current.strands.branch(current, coroutine, options)
-    return asyncio.Task(coroutine, loop=loop, **options)
+def _may_call(branch: Branch) -> bool:
+    """Whether a branch can still make a durable call, as far as its variables tell."""
+    kinds = (Context, Command, Promised, Gather, Race)
+    return branch.last > 0 or holds(branch.coroutine, kinds)

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from resonate_amqp.runtime.coroutines import branching
+from resonate_amqp.runtime.branches import hosting
 
 UNWIND_S = 1.0
 """How long coroutines may take to unwind once the loop was stopped."""
@@ -70,7 +70,7 @@ class ThreadExecutor:
     def _submit_async(self, work: Callable[[], Any], done: Done) -> None:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._loop.set_task_factory(branching)
+            hosting(self._loop)
             threading.Thread(
                 target=_turn, args=(self._loop,), name="resonate-async-leaves", daemon=True
             ).start()

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 import heapq
+import logging
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 from resonate_amqp.core.requests import PromiseSettle
-from resonate_amqp.runtime.commands import Gather
+from resonate_amqp.runtime.commands import Gather, Race
 from resonate_amqp.runtime.context import Context
+
+log = logging.getLogger(__name__)
 
 Body = Generator[Any, Any, Any]
 Answer = tuple[int, Any, BaseException | None]
 """The key of an await, and the value or the error it comes to."""
+
+
+class Dismissed(BaseException):
+    """Answers an await of a branch that does nothing but wait, for nobody: the branch ends."""
 
 
 class Coroutines(Protocol):
@@ -31,13 +38,18 @@ class Coroutines(Protocol):
         ...
 
 
+GIVEN_UP = object()
+
+
 @dataclass(frozen=True, slots=True)
 class Turn:
     """What an `async def` body did until each of its branches waited again.
 
     `echo` is the number of the last resume it has seen, `asked` what was awaited, under the key
-    to answer by, `branches` the numbers that new branches took; `quiet` tells that no branch
-    waits for anything but awaits that are not answered and other branches.
+    to answer by, and GIVEN_UP for an await that was cut off before it was answered; `branches` are
+    the numbers that new branches took. `quiet` tells that no branch waits for anything but awaits
+    that are not answered and other branches; `returned` that the body has returned and that no
+    code of its own is left to run.
     """
 
     body: Coroutines
@@ -45,15 +57,22 @@ class Turn:
     asked: tuple[tuple[int, object], ...]
     branches: tuple[str, ...]
     quiet: bool
+    returned: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """What one await waits for: one promise, or for a gather several; errors stand for
-    themselves."""
+    """What one await waits for: one promise, or several; errors stand for themselves.
+
+    `of` is what several were given to, `limits` the ids of the timers that may cut it short.
+    """
 
     places: tuple[str | Exception, ...]
-    gather: Gather | None = None
+    of: Gather | Race | None = None
+    limits: tuple[str, ...] = ()
+
+    def __contains__(self, promise_id: object) -> bool:
+        return promise_id in self.places or promise_id in self.limits
 
     @property
     def ids(self) -> list[str]:
@@ -65,11 +84,14 @@ class Frame:
     """One body inside the task: the task's own, or that of a local workflow.
 
     `verdict` is its outcome once it has ended, `final` that of a body whose compensations run.
+    `reached` is when the last result that it was given was settled (epoch ms): by the record
+    alone, the earliest instant at which it can be where it is.
     """
 
     id: str
     context: Context
     timeout_at: int
+    reached: int
     attached: dict[str, None] = field(default_factory=dict)
     verdict: PromiseSettle | None = None
     final: PromiseSettle | None = None
@@ -97,6 +119,9 @@ class AsyncFrame(Frame):
     waits: dict[int, Wait] = field(default_factory=dict)
     keys: dict[str, list[int]] = field(default_factory=dict)
     ready: list[tuple[int, list[str], int]] = field(default_factory=list)
+    given_up: set[str] = field(default_factory=set)
+    """The promises that the body awaits no more: what cut the await off is not yet all recorded,
+    or is being replayed."""
     sent: int = 0
     heard: int = 0
     quiet: bool = False
@@ -117,16 +142,39 @@ class AsyncFrame(Frame):
         for promise_id in missing:
             self.keys.setdefault(promise_id, []).append(key)
 
-    def awoken(self, promise_id: str) -> list[tuple[int, Wait]]:
-        """The awaits that this promise is a part of."""
-        return [
-            (key, self.waits[key]) for key in self.keys.pop(promise_id, ()) if key in self.waits
-        ]
+    def awoken(self, promise_id: str) -> list[int]:
+        """The keys of the awaits that this promise is a part of."""
+        return [key for key in self.keys.pop(promise_id, ()) if key in self.waits]
+
+    def dismiss(self) -> list[int]:
+        """Answer none of the awaits that are left; answers their keys."""
+        keys = list(self.waits)
+        self.waits.clear()
+        return keys
 
     def make_ready(self, settled_at: int, key: int) -> None:
         heapq.heappush(self.ready, (settled_at, self.waits[key].ids, key))
 
-    def next_ready(self) -> tuple[int, Wait]:
-        """The await to be answered next."""
-        key = heapq.heappop(self.ready)[2]
-        return key, self.waits.pop(key)
+    def next_ready(self) -> tuple[int, Wait] | None:
+        """The await to be answered next; None when what was ready has been given up."""
+        while self.ready:
+            key = heapq.heappop(self.ready)[2]
+            if key in self.waits:
+                return key, self.waits.pop(key)
+        return None
+
+    def give_up(self, key: int) -> list[str]:
+        """Answer an await no more; answers the promises that no other await waits for."""
+        wait = self.waits.pop(key, None)
+        if wait is None:
+            return []
+        others = {place for other in self.waits.values() for place in other.ids}
+        return [place for place in wait.ids if place not in others]
+
+
+def closed(frame: GeneratorFrame | AsyncFrame) -> None:
+    """Close the body of a frame; what it raises then is logged."""
+    try:
+        frame.body.close()
+    except BaseException:  # a body must not stop the worker
+        log.exception("body %s failed while it was closed", frame.id)

@@ -45,10 +45,11 @@ class Attempts:
     done: LeafDone | None
     strands: Strands | None = None
 
-    def abandon(self) -> None:
+    def abandon(self, *, cancel: bool = False) -> None:
+        """Hear no more of it; with `cancel` an `async def` that is a leaf yet ends, too."""
         self.done = None
         if self.strands is not None:
-            self.strands.close()
+            self.strands.close(at_once=cancel)
 
 
 class Leaves:
@@ -118,6 +119,8 @@ class Leaves:
                 turn = what
                 self._session.post(lambda: turned(turn))
             elif what is not None or error is not None:
+                if what is not None and what.turn is not None:
+                    told(what.turn)
                 ended(what and what.value, what.error if what is not None else error)
 
         def submit(turn: Work) -> None:

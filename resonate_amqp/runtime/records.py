@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import logging
-from typing import Any
 
-from resonate_amqp.core.model import SCOPE, Promise, PromiseState
+from resonate_amqp.core.model import DETACHED, SCOPE, Promise, PromiseState
 from resonate_amqp.core.requests import PromiseCreate, PromiseSettle
 from resonate_amqp.errors import ResonateError
-from resonate_amqp.runtime.children import Family, create_of, difference, now_a_branch
-from resonate_amqp.runtime.commands import Command, Invoke, Mode
+from resonate_amqp.runtime.children import Family, check_kept, create_of, difference, now_a_branch
+from resonate_amqp.runtime.commands import Command, Invoke, Mode, Timeout
 from resonate_amqp.runtime.context import Context
 from resonate_amqp.runtime.frames import Frame, Wait
 from resonate_amqp.runtime.outcomes import verdict_of
+from resonate_amqp.runtime.waits import Outcome
 from resonate_amqp.runtime.wants import Await, Finish, Halt, Want
 
 log = logging.getLogger(__name__)
 
-Outcome = tuple[Any, BaseException | None]
+WITHDRAWN = "withdrawn"
+"""A header of the value of a promise that the body which awaited it canceled."""
 
 
 class Records:
@@ -32,6 +33,8 @@ class Records:
         self._asked: dict[str, PromiseCreate] = {}
         self._settled: dict[str, Promise] = {}
         self._refused: dict[str, ResonateError] = {}
+        self._due_at: dict[str, int] = {}
+        self._limits: dict[str, Timeout] = {}
 
     def __contains__(self, promise_id: str) -> bool:
         """Whether a promise is known to be settled."""
@@ -46,6 +49,11 @@ class Records:
         self._settled[promise.id] = promise
         self.awaited.discard(promise.id)
 
+    def running(self, promise: Promise) -> None:
+        """A child is recorded and pending; of a timer, the ledger tells when it is due."""
+        if promise.timer:
+            self._due_at[promise.id] = promise.timeout_at
+
     def refuse(self, promise_id: str, error: ResonateError) -> None:
         """The ledger does not record this promise: whoever awaits it gets the error."""
         self._refused[promise_id] = error
@@ -53,6 +61,11 @@ class Records:
 
     def of_this_task(self, promise_id: str) -> bool:
         return promise_id in self._asked or promise_id in self._settled
+
+    def detached(self, promise_id: str) -> bool:
+        """Whether a child outlives its parent."""
+        one = self._asked.get(promise_id) or self._settled.get(promise_id)
+        return one is not None and one.tags.get(DETACHED) == "true"
 
     def asked(self, promise_id: str) -> PromiseCreate:
         """The request that records a child."""
@@ -68,7 +81,10 @@ class Records:
     ) -> PromiseCreate:
         """What a command is recorded as, compared with what was; wanted unless told not to."""
         command.issued = True
+        check_kept(command, frame.id, frame.reached, frame.timeout_at)
         create = create_of(self._family, frame.id, frame.timeout_at, command, now)
+        if isinstance(command, Timeout):
+            self._limits[create.id] = command
         self._asked[create.id] = create
         known = self._settled.get(create.id)
         if known is not None:
@@ -106,9 +122,12 @@ class Records:
             self.wants.append(Await(promise_id))
 
     def missing(self, frame: Frame, wait: Wait) -> list[str]:
-        """The promises of an await that have no outcome yet; they are to be heard of."""
+        """The promises of an await that have no outcome yet; they are to be heard of.
+
+        So are the timers that limit it.
+        """
         missing = []
-        for promise_id in wait.ids:
+        for promise_id in (*wait.ids, *wait.limits):
             if self.has_outcome(promise_id):
                 frame.attached.pop(promise_id, None)
             else:
@@ -119,24 +138,32 @@ class Records:
     def has_outcome(self, promise_id: str) -> bool:
         return promise_id in self._settled or promise_id in self._refused
 
-    def complete(self, wait: Wait) -> bool:
-        """Whether everything an await waits for has its outcome."""
-        return all(map(self.has_outcome, wait.ids))
+    def settled(self, promise_id: str) -> Promise | None:
+        return self._settled.get(promise_id)
 
-    def result(self, wait: Wait) -> Outcome:
-        """What a complete await comes to."""
-        if wait.gather is None:
-            return self._outcome(wait.places[0])
-        outcomes = [self._outcome(place) for place in wait.places]
-        failures = [error for _, error in outcomes if error is not None]
-        if failures and not wait.gather.return_exceptions:
-            return None, failures[0]
-        return [value if error is None else error for value, error in outcomes], None
+    def withdrawn(self, promise_id: str) -> bool:
+        """Whether a promise was canceled by the very body that had awaited it."""
+        settled = self._settled.get(promise_id)
+        return settled is not None and WITHDRAWN in settled.value.headers
 
-    def settled_at(self, wait: Wait) -> int:
-        """When the last of an await's promises was settled; 0 if none was."""
-        settled = map(self._settled.get, wait.ids)
-        return max((one.settled_at or 0 for one in settled if one is not None), default=0)
+    def due_at(self, timer_id: str) -> int | None:
+        """When a timer is due; at once if it could not be created, so that its error is told."""
+        if timer_id in self._refused:
+            return 0
+        settled = self._settled.get(timer_id)
+        return settled.timeout_at if settled is not None else self._due_at.get(timer_id)
+
+    def outcome(self, place: str | Exception) -> Outcome:
+        """The value or the error of what has its outcome; a limit's is its error."""
+        if isinstance(place, Exception):
+            return None, place
+        error = self._refused.get(place)
+        if error is not None:
+            return None, error
+        value, failure = self._family.outcome(self._settled[place])
+        if failure is None and place in self._limits:
+            return None, self._limits[place].expired()
+        return value, failure
 
     def tell_unheard(self, parent_id: str, promise_id: str) -> None:
         """Log how a child ended that its parent started and never awaited, if it failed."""
@@ -173,9 +200,3 @@ class Records:
         if not self.ended:
             self.ended = True
             self.wants.append(Halt(f"{self._root.id!r} is not deterministic: {found}"))
-
-    def _outcome(self, place: str | Exception) -> Outcome:
-        if isinstance(place, Exception):
-            return None, place
-        error = self._refused.get(place)
-        return (None, error) if error is not None else self._family.outcome(self._settled[place])

@@ -80,6 +80,8 @@ class Registry:
         if version in self._functions.get(name, {}):
             raise UsageError(f"function {name!r} version {version} is registered already")
         registered = described(func, name, version, retry)
+        if retry is not None:
+            check_retried(name, registered.workflow)
         self._functions.setdefault(name, {})[version] = registered
         known = self._objects.setdefault(id(func), registered)
         if known.version < version:
@@ -176,6 +178,15 @@ def _signature(func: Callable[..., Any]) -> inspect.Signature | None:
         return inspect.signature(func)
     except (TypeError, ValueError):
         return None
+
+
+def check_retried(name: str, workflow: bool) -> None:
+    """Raise UsageError for a retry policy of a generator function, whose steps have their own."""
+    if workflow:
+        raise UsageError(
+            f"function {name!r} is a generator: its steps are tried again, each by its own policy, "
+            "and it is not; give the retry policy to the functions that it calls"
+        )
 
 
 def unknown(name: str, known: list[str], version: int = LATEST) -> UnknownFunction:

@@ -14,31 +14,33 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from resonate_amqp.core.model import PARENT, Promise, PromiseState, Value
-from resonate_amqp.core.requests import PromiseSettle
-from resonate_amqp.errors import NotDurable, ResonateError
-from resonate_amqp.runtime.children import Family, local_function
-from resonate_amqp.runtime.commands import (
-    Command,
-    Compensation,
-    External,
-    Gather,
-    Invoke,
-    Other,
-    Promised,
-    Sleep,
-)
+from resonate_amqp.core.model import PARENT, Promise, PromiseState
+from resonate_amqp.core.requests import PromiseCreate, PromiseSettle
+from resonate_amqp.errors import ResonateError
+from resonate_amqp.runtime import sagas
+from resonate_amqp.runtime.children import Family
+from resonate_amqp.runtime.commands import Compensation
 from resonate_amqp.runtime.context import Context, Info
-from resonate_amqp.runtime.frames import AsyncFrame, Frame, GeneratorFrame, Turn, Wait
+from resonate_amqp.runtime.frames import (
+    AsyncFrame,
+    Frame,
+    GeneratorFrame,
+    Turn,
+    Wait,
+    closed,
+)
+from resonate_amqp.runtime.issuing import Begin, Issuing
 from resonate_amqp.runtime.outcomes import verdict_of
 from resonate_amqp.runtime.records import Records
 from resonate_amqp.runtime.registry import Registered
-from resonate_amqp.runtime.sagas import undoing
-from resonate_amqp.runtime.wants import Await, Finish, Halt, Leaf, Want
-from resonate_amqp.wire.codec import Call, decode_call
+from resonate_amqp.runtime.turns import Turns
+from resonate_amqp.runtime.waits import Over, judged
+from resonate_amqp.runtime.wants import Abandon, Await, Finish, Halt, Leaf, Want
+from resonate_amqp.runtime.withdrawals import Withdrawals
+from resonate_amqp.wire.codec import Call
 from resonate_amqp.wire.typed import Shape
 
-__all__ = ["Await", "Finish", "Halt", "Leaf", "Replay", "Want"]
+__all__ = ["Abandon", "Await", "Finish", "Halt", "Leaf", "Replay", "Want"]
 
 log = logging.getLogger(__name__)
 
@@ -65,9 +67,17 @@ class Replay:
         self._leaves: set[str] = set()
         self._settling: set[str] = set()
         self._complete = True
-        self._deferred: dict[str, Callable[[Value, int], None]] = {}
+        self.expired = False
+        """Whether the deadline has come: nothing of the body goes on, and nothing is wanted."""
+        self._deferred: dict[str, Begin] = {}
         self._returns: dict[str, Shape | None] = {}
+        self._reached: dict[str, int] = {}
         self._ahead: Counter[str] = Counter()
+        self._withdrawals = Withdrawals(
+            self._records, self._frames, self._asyncs, self._leaves, self._settling, self._deferred
+        )
+        self._issuing = Issuing(self._records, family, self._begin, self._deferred)
+        self._turns = Turns(self._records, self._issuing, self._withdrawals)
 
     def start(self, preload: tuple[Promise, ...], complete: bool, now: int) -> None:
         """Run from the top, as far as what is recorded carries.
@@ -75,14 +85,16 @@ class Replay:
         `complete` tells that `preload` holds every settled child. When it does not, a local step
         runs only after the ledger has answered that it did not run before.
         """
-        self._complete = complete
+        self._complete = self._issuing.complete = complete
+        if self._past(now):
+            return
         for child in preload:
             self._records.add(child)
             self._ahead[child.tags.get(PARENT, "")] += 1
         if not self._function.workflow:
             self._run_leaf(self._root.id, self._function, self._call, self._root.timeout_at)
-            return
-        self._open_frame(self._root.id, self._function, self._call, self._root.timeout_at, now)
+        else:
+            self._open_frame(self._root.id, self._function, self._call, self._root.timeout_at, now)
 
     @property
     def leaf(self) -> bool:
@@ -91,12 +103,16 @@ class Replay:
 
     def learn(self, promise: Promise, now: int) -> None:
         """Take in a child's record, pending or settled, and resume whoever waited for it."""
-        if self._records.differs(promise):
+        if self._past(now) or self._records.differs(promise):
             return
         deferred = self._deferred.pop(promise.id, None)
         if promise.pending or promise.id in self._records:
+            if promise.pending:
+                self._records.running(promise)
             if deferred is not None:
                 deferred(promise.param, now)
+            elif promise.timer:
+                self._go_on(promise.id, now)
             return
         self._records.add(promise)
         self._settling.discard(promise.id)
@@ -104,6 +120,8 @@ class Replay:
 
     def refused(self, promise_id: str, error: ResonateError, now: int) -> None:
         """A child could not be recorded: its frame gets the error where it waits for it."""
+        if self._past(now):
+            return
         self._records.refuse(promise_id, error)
         self._settling.discard(promise_id)
         self._wake(promise_id, now)
@@ -112,7 +130,10 @@ class Replay:
         self, promise_id: str, value: Any, error: BaseException | None, context: Context, now: int
     ) -> None:
         """A leaf ended for good; a value that cannot be recorded is an error as well."""
-        if self._records.ended:
+        alone = promise_id == self._root.id and promise_id not in self._asyncs
+        if self._records.ended or (not alone and self._past(now)):
+            return
+        if promise_id != self._root.id and not self._runs(promise_id):
             return
         settle = self._verdict(promise_id, value, error)
         frame: Frame | None = self._asyncs.pop(promise_id, None)
@@ -127,7 +148,12 @@ class Replay:
         elif undo := context.compensations():
             self._record_leaf(promise_id)
             timeout_at = self._records.timeout_at(promise_id)
-            failed = Frame(id=promise_id, context=context, timeout_at=timeout_at)
+            failed = Frame(
+                id=promise_id,
+                context=context,
+                timeout_at=timeout_at,
+                reached=self._reached_by(promise_id),
+            )
             self._undo(failed, undo, settle, now)
             return
         if promise_id != self._root.id:
@@ -136,53 +162,68 @@ class Replay:
 
     def turned(self, promise_id: str, turn: Turn, now: int) -> None:
         """An `async def` body has awaited commands; by its first it is a leaf no longer."""
-        if self._records.ended:
+        if self._past(now) or not (promise_id == self._root.id or self._runs(promise_id)):
             turn.body.close()
             return
         frame = self._asyncs.get(promise_id) or self._promoted(promise_id, turn)
-        frame.heard, frame.quiet = turn.echo, turn.quiet
-        if not self._records.branches(turn.branches):
-            return
-        for key, awaited in turn.asked:
-            try:
-                answer = self._issue(frame, awaited, now)
-            except Exception as refusal:  # what cannot be recorded is raised where it was awaited
-                frame.answers.append((key, None, refusal))
-                continue
-            if isinstance(answer, Wait):
-                missing = self._records.missing(frame, answer)
-                frame.wait(key, answer, missing)
-                if not missing:
-                    frame.make_ready(self._records.settled_at(answer), key)
-            else:
-                frame.answers.append((key, answer, None))
+        self._turns.take(frame, turn, now)
 
     def take(self) -> list[Want]:
         """What is wanted since the last time, in order; async bodies go on now if they can."""
         for frame in self._asyncs.values():
-            self._resume(frame)
+            self._turns.resume(frame)
+        if self._alone() and not self._records.awaited:
+            self._turns.check(self._asyncs.values())
         return self._records.take()
 
     def waits_for(self) -> frozenset[str]:
         """The promises the body waits for, if they are all it waits for; else empty."""
+        if not (self._alone() and all(frame.idle for frame in self._asyncs.values())):
+            return frozenset()
+        return frozenset(self._records.awaited)
+
+    def _alone(self) -> bool:
+        """Whether nothing is under way, here or at the ledger, that the body may wait for."""
         records = self._records
-        if records.wants or self._leaves or self._settling or self._deferred or records.ended:
-            return frozenset()
-        if not all(frame.idle for frame in self._asyncs.values()):
-            return frozenset()
-        return frozenset(records.awaited)
+        return not (
+            records.wants or self._leaves or self._settling or self._deferred or records.ended
+        )
 
     def close(self) -> None:
         """Drop every frame; `finally` blocks run now, or soon on the thread of an async body."""
         self._records.ended = True
         for frame in list(self._frames.values()):
-            try:
-                if isinstance(frame, GeneratorFrame | AsyncFrame):
-                    frame.body.close()
-            except BaseException:  # a body must not stop the worker
-                log.exception("body %s failed while it was closed", frame.id)
+            if isinstance(frame, GeneratorFrame | AsyncFrame):
+                closed(frame)
         self._frames.clear()
         self._asyncs.clear()
+
+    def _past(self, now: int) -> bool:
+        """Whether nothing of the body begins any more: it has ended, or its deadline has come."""
+        if not self._records.ended and now >= self._root.timeout_at:
+            self.expired = self._records.ended = True
+        return self._records.ended
+
+    def _runs(self, promise_id: str) -> bool:
+        """Whether a local step is under way that was not given up."""
+        return promise_id in self._leaves or promise_id in self._asyncs
+
+    def _begin(
+        self, parent: Frame, step: PromiseCreate, function: Registered, call: Call, now: int
+    ) -> None:
+        """Run a local step."""
+        self._reached[step.id] = parent.reached
+        if function.workflow:
+            self._open_frame(step.id, function, call, step.timeout_at, now)
+        else:
+            self._run_leaf(step.id, function, call, step.timeout_at)
+
+    def _run_leaf(self, promise_id: str, function: Registered, call: Call, timeout_at: int) -> None:
+        self._leaves.add(promise_id)
+        self._returns[promise_id] = function.types.returns
+        root = promise_id == self._root.id
+        executor = None if root else self._family.steps.executor
+        self._records.wants.append(Leaf(promise_id, function, call, timeout_at, root, executor))
 
     def _open_frame(
         self, promise_id: str, function: Registered, call: Call, timeout_at: int, now: int
@@ -196,9 +237,20 @@ class Replay:
         except Exception as error:  # whatever the user's function raises is its outcome
             self._settle(verdict_of(promise_id, None, error))
             return
-        frame = GeneratorFrame(id=promise_id, body=body, context=context, timeout_at=timeout_at)
+        context.numbers.limits = []
+        frame = GeneratorFrame(
+            id=promise_id,
+            body=body,
+            context=context,
+            timeout_at=timeout_at,
+            reached=self._reached_by(promise_id),
+        )
         self._frames[promise_id] = frame
         self._advance(frame, None, None, now)
+
+    def _reached_by(self, promise_id: str) -> int:
+        """The earliest instant, by the record, at which a body can have begun."""
+        return self._reached.get(promise_id, self._root.created_at)
 
     def _promoted(self, promise_id: str, turn: Turn) -> AsyncFrame:
         """The frame of an `async def` body that has been a leaf until now."""
@@ -207,7 +259,13 @@ class Replay:
         context = turn.body.context
         context.ahead = self._ahead[promise_id]
         timeout_at = self._records.timeout_at(promise_id)
-        frame = AsyncFrame(id=promise_id, body=turn.body, context=context, timeout_at=timeout_at)
+        frame = AsyncFrame(
+            id=promise_id,
+            body=turn.body,
+            context=context,
+            timeout_at=timeout_at,
+            reached=self._reached_by(promise_id),
+        )
         self._frames[promise_id] = self._asyncs[promise_id] = frame
         return frame
 
@@ -216,146 +274,101 @@ class Replay:
         if promise_id != self._root.id and self._complete:
             self._records.wants.append(self._records.asked(promise_id))
 
-    def _resume(self, frame: AsyncFrame) -> None:
-        """Hand over what an async body may go on with, unless it is under way already."""
-        if frame.running:
-            return
-        if frame.answers:
-            answers, frame.answers = frame.answers, []
-        elif frame.ready:
-            key, wait = frame.next_ready()
-            answers = [(key, *self._records.result(wait))]
-        else:
-            return
-        frame.sent += 1
-        frame.body.resume(frame.sent, answers)
-
     def _advance(
         self, frame: GeneratorFrame, value: Any, error: BaseException | None, now: int
     ) -> None:
         """Run a frame until it waits, returns or raises."""
         while not self._records.ended:
+            ended: PromiseSettle | None = None
+            command = None
             try:
                 body = frame.body
                 command = body.send(value) if error is None else body.throw(error)
             except StopIteration as stop:
-                self._returned(frame, self._verdict(frame.id, stop.value, None), now)
-                return
+                ended = self._verdict(frame.id, stop.value, None)
             except BaseException as raised:  # whatever the body raises is its outcome
-                self._returned(frame, verdict_of(frame.id, None, raised), now)
+                ended = verdict_of(frame.id, None, raised)
+            for limit in frame.context.numbers.take_left():
+                if limit.issued:
+                    self._withdrawals.give_up(frame, limit.id)
+            if ended is not None:
+                self._returned(frame, ended, now)
                 return
             value, error = None, None
             try:
-                answer = self._issue(frame, command, now)
+                answer = self._issuing.issue(frame, command, now)
+                if isinstance(answer, Wait):
+                    answer = self._issuing.limited(frame, answer, now)
             except Exception as refusal:  # what cannot be recorded is raised where it was yielded
                 error = refusal
                 continue
             if not isinstance(answer, Wait):
                 value = answer
-            elif self._records.missing(frame, answer):
-                frame.waiting = answer
+                continue
+            frame.waiting = answer
+            self._records.missing(frame, answer)
+            over = self._awaited(frame)
+            if over is None:
                 return
-            else:
-                value, error = self._records.result(answer)
+            value, error = over.value, over.error
 
-    def _issue(self, frame: Frame, command: object, now: int) -> Wait | Promised:
-        match command:
-            case Invoke(mode=mode):
-                if not command.issued:
-                    self._issue_invoke(frame, command, now)
-                return Wait((command.id,)) if mode.waits else _promised(command)
-            case Sleep() | Other():
-                if not command.issued:
-                    self._records.create(frame, command, now)
-                return Wait((command.id,))
-            case External():
-                if not command.issued:
-                    self._records.create(frame, command, now)
-                return _promised(command)
-            case Promised(place=promise_id):
-                if not self._records.of_this_task(promise_id):
-                    raise NotDurable(f"promise {promise_id!r} belongs to another execution")
-                return Wait((promise_id,))
-            case Gather(things=things):
-                return Wait(tuple(self._place(frame, thing, now) for thing in things), command)
-            case _:
-                kind = type(command).__name__
-                raise NotDurable(
-                    f"{frame.id!r} yielded an object of type {kind}; yield a command of the "
-                    "context (ctx.rfc, ctx.lfc, ctx.sleep, …) or what yielding one answered"
-                )
-
-    def _place(self, frame: Frame, thing: Command | Promised, now: int) -> str | Exception:
-        """Start one part of a gather: the promise to wait for, or why there is none."""
-        try:
-            self._issue(frame, thing, now)
-        except Exception as refusal:  # the others are to be started all the same
-            return refusal
-        return thing.place if isinstance(thing, Promised) else thing.id
-
-    def _issue_invoke(self, frame: Frame, command: Invoke, now: int) -> None:
-        create = self._records.create(frame, command, now, record=not command.local)
-        if not command.local or command.id in self._records or self._records.ended:
-            return
-        function = local_function(self._family, command)
-
-        def run(param: Value, now: int) -> None:
-            call = decode_call(param)
-            same = call.version == function.version
-            it = function if same else local_function(self._family, command, call.version)
-            if it.workflow:
-                self._open_frame(create.id, it, call, create.timeout_at, now)
-            else:
-                self._run_leaf(create.id, it, call, create.timeout_at)
-
-        begun_only_now = self._complete and not self._family.may_go_on(function)
-        if function.workflow or not begun_only_now:
-            self._records.wants.append(create)
-        if begun_only_now:
-            run(create.param, now)
-        else:
-            self._deferred[create.id] = run
-
-    def _run_leaf(self, promise_id: str, function: Registered, call: Call, timeout_at: int) -> None:
-        self._leaves.add(promise_id)
-        self._returns[promise_id] = function.types.returns
-        root = promise_id == self._root.id
-        executor = None if root else self._family.steps.executor
-        self._records.wants.append(Leaf(promise_id, function, call, timeout_at, root, executor))
+    def _awaited(self, frame: GeneratorFrame) -> Over | None:
+        """What the await of a frame came to, if it is over; else what it waits for in vain ends."""
+        if frame.waiting is None:
+            return None
+        verdict = judged(frame.waiting, self._records)
+        if isinstance(verdict, Over):
+            frame.waiting = None
+            frame.reached = max(frame.reached, verdict.at)
+            return verdict
+        if verdict is not None:
+            for place in verdict.promises:
+                self._withdrawals.give_up(frame, place)
+        return None
 
     def _wake(self, promise_id: str, now: int) -> None:
         """A promise has its outcome: go on wherever it is waited for."""
         for frame in list(self._frames.values()):
-            attached = promise_id in frame.attached
-            frame.attached.pop(promise_id, None)
+            if promise_id in frame.attached:
+                del frame.attached[promise_id]
+                if frame.verdict is not None:
+                    self._records.tell_unheard(frame.id, promise_id)
+                    self._complete_if_alone(frame, now)
+        self._go_on(promise_id, now)
+
+    def _go_on(self, promise_id: str, now: int) -> None:
+        """Something was heard of a promise: go on wherever that was all that was missing."""
+        for frame in list(self._frames.values()):
+            if self._frames.get(frame.id) is not frame:
+                continue
             match frame:
-                case GeneratorFrame(waiting=Wait() as wait) if promise_id in wait.places:
-                    if self._records.complete(wait):
-                        frame.waiting = None
-                        self._advance(frame, *self._records.result(wait), now)
-                    continue
-                case AsyncFrame():
-                    for key, wait in frame.awoken(promise_id):
-                        if self._records.complete(wait):
-                            frame.make_ready(self._records.settled_at(wait), key)
-            if frame.verdict is not None and attached:
-                self._records.tell_unheard(frame.id, promise_id)
-                self._complete_if_alone(frame, now)
+                case GeneratorFrame(waiting=Wait() as wait) if promise_id in wait:
+                    over = self._awaited(frame)
+                    if over is not None:
+                        self._advance(frame, over.value, over.error, now)
+                case AsyncFrame() if self._records.has_outcome(promise_id):
+                    for key in frame.awoken(promise_id):
+                        self._turns.answerable(frame, key)
 
     def _returned(self, frame: Frame, verdict: PromiseSettle, now: int) -> None:
-        """The body ended: it settles once every child it started and never awaited has."""
+        """The body ended: it settles once every child that runs code and was not awaited has."""
         frame.verdict = frame.final or verdict
         for promise_id in list(frame.attached):
             if self._records.has_outcome(promise_id):
                 del frame.attached[promise_id]
                 self._records.tell_unheard(frame.id, promise_id)
-            else:
+            elif self._withdrawals.runs_code(promise_id):
                 self._records.listen(promise_id)
         self._complete_if_alone(frame, now)
 
     def _complete_if_alone(self, frame: Frame, now: int) -> None:
-        if frame.attached or frame.verdict is None or frame.id not in self._frames:
+        if frame.verdict is None or frame.id not in self._frames:
             return
+        if any(map(self._withdrawals.runs_code, frame.attached)):
+            return
+        for promise_id in list(frame.attached):
+            # A timer or an external promise may serve what ran until now, and nobody else.
+            self._withdrawals.give_up(frame, promise_id)
         del self._frames[frame.id]
         verdict = frame.verdict
         if verdict.state is PromiseState.RESOLVED:
@@ -369,14 +382,7 @@ class Replay:
         self, frame: Frame, undo: Iterable[Compensation], verdict: PromiseSettle, now: int
     ) -> None:
         """Run the compensations of a body that failed, in its place."""
-        failed = GeneratorFrame(
-            id=frame.id,
-            body=undoing(frame.id, undo),
-            context=frame.context,
-            timeout_at=frame.timeout_at,
-            final=verdict,
-        )
-        self._frames[frame.id] = failed
+        failed = self._frames[frame.id] = sagas.failed(frame, undo, verdict)
         self._advance(failed, None, None, now)
 
     def _settle(self, verdict: PromiseSettle) -> None:
@@ -392,7 +398,3 @@ class Replay:
     def _context(self, promise_id: str, timeout_at: int, version: int, attempt: int) -> Context:
         tags = self._root.tags if promise_id == self._root.id else {}
         return self._make_context(promise_id, Info(attempt, timeout_at, version, tags))
-
-
-def _promised(command: Command) -> Promised:
-    return Promised(command.mirrored or command.id, command.id)

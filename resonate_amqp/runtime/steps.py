@@ -17,7 +17,7 @@ from resonate_amqp.core.requests import (
 )
 from resonate_amqp.ports import Telemetry
 from resonate_amqp.runtime.held import Held
-from resonate_amqp.runtime.replay import Await, Finish, Halt, Leaf, Want
+from resonate_amqp.runtime.replay import Abandon, Await, Finish, Halt, Leaf, Want
 from resonate_amqp.wire.envelope import MIRRORS
 
 GROUP_BYTES = 2 * 1024 * 1024
@@ -25,7 +25,7 @@ STEP_BYTES = 300
 
 Opener = TaskAcquire | TaskLease
 Recorded = PromiseCreate | PromiseSettle | Await | Finish | Halt
-"""Every want but a leaf, which is run and not recorded."""
+"""Every want that the ledger is told of."""
 
 
 def step_of(want: Recorded, held: Held) -> Request:
@@ -58,6 +58,12 @@ def move_unknown(openers: Sequence[Opener], responses: Sequence[Response]) -> bo
     if not openers or len(responses) > len(openers):
         return False
     return isinstance(openers[-1], TaskLease) and responses[-1].status == 400
+
+
+def lost(want: Recorded, response: Response) -> bool:
+    """Whether a refusal says that the task is not held any more, or is not there."""
+    ends = isinstance(want, Finish | Halt)
+    return response.status == 409 or (response.status == 404 and ends)
 
 
 def misunderstood(wants: Sequence[Want], level: int) -> bool:
@@ -102,7 +108,7 @@ def _weight(want: Want) -> int:
             return STEP_BYTES + len(value.data)
         case Finish(settle=settle):
             return STEP_BYTES + len(settle.value.data)
-        case Leaf():
+        case Leaf() | Abandon():
             return 0
         case _:
             return STEP_BYTES

@@ -27,6 +27,13 @@ class Leaf:
 
 
 @dataclass(frozen=True, slots=True)
+class Abandon:
+    """What a leaf comes to is of no use any more; an `async def` is canceled."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Await:
     """A promise whose outcome must be heard of."""
 
@@ -47,4 +54,4 @@ class Halt:
     reason: str
 
 
-Want = PromiseCreate | PromiseSettle | Leaf | Await | Finish | Halt
+Want = PromiseCreate | PromiseSettle | Leaf | Abandon | Await | Finish | Halt

@@ -9,8 +9,8 @@ from typing import Any, cast
 
 from resonate_amqp.core.model import Promise
 from resonate_amqp.runtime.alarms import Alarm
+from resonate_amqp.runtime.branches import hosting
 from resonate_amqp.runtime.context import Context
-from resonate_amqp.runtime.coroutines import branching
 from resonate_amqp.runtime.leaves import LeafDone, Leaves, Turned
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.runtime.wants import Leaf
@@ -57,7 +57,7 @@ class Bodies:
     ) -> None:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._loop.set_task_factory(branching)
+            hosting(self._loop)
         try:
             value = self._loop.run_until_complete(work())
         except Exception as error:  # the outcome of the user's function

@@ -33,6 +33,7 @@ class Run:
         self.halted: str | None = None
         self.created: list[str] = []
         self.dependencies: dict[str, Any] = {}
+        self.now = NOW
 
     def replay(self, *, complete: bool = True, preload: bool = True) -> Self:
         """Run the body from the top on what is recorded, until nothing more can happen."""
@@ -51,7 +52,7 @@ class Run:
         function = described(self.func, name)
         self.driver = Replay(root, function, Call(name, self.args, {}, 1), family, self._context)
         settled = tuple(one for one in self.recorded.values() if not one.pending)
-        self.driver.start(settled if preload else (), complete, NOW)
+        self.driver.start(settled if preload else (), complete, self.now)
         self.pump()
         return self
 
@@ -61,15 +62,15 @@ class Run:
             for want in wants:
                 match want:
                     case PromiseCreate():
-                        self.driver.learn(self._create(want), NOW)
+                        self.driver.learn(self._create(want), self.now)
                     case PromiseSettle():
-                        self.driver.learn(self._settle(want), NOW)
+                        self.driver.learn(self._settle(want), self.now)
                     case Leaf():
                         self._leaf(want)
                     case Await(id=promise_id):
                         self.awaited.add(promise_id)
                         if not self.recorded[promise_id].pending:
-                            self.driver.learn(self.recorded[promise_id], NOW)
+                            self.driver.learn(self.recorded[promise_id], self.now)
                     case Finish(settle=settle):
                         self.finished = settle
                     case Halt(reason=reason):
@@ -94,7 +95,7 @@ class Run:
     def settle(self, promise_id: str, value: Any = None, error: Exception | None = None) -> Self:
         """Somebody settles an awaited promise, and the body hears of it."""
         promise = self._settle(verdict_of(promise_id, value, error))
-        self.driver.learn(promise, NOW)
+        self.driver.learn(promise, self.now)
         self.pump()
         return self
 
@@ -114,7 +115,7 @@ class Run:
     def _settle(self, settle: PromiseSettle) -> Promise:
         promise = self.recorded[settle.id]
         if promise.pending:
-            promise = promise.but(state=settle.state, value=settle.value, settled_at=NOW)
+            promise = promise.but(state=settle.state, value=settle.value, settled_at=self.now)
             self.recorded[settle.id] = promise
         return promise
 

@@ -11,8 +11,9 @@ from typing import Any, Self
 
 from resonate_amqp.core.model import Promise
 from resonate_amqp.core.requests import PromiseSettle
+from resonate_amqp.runtime.branches import hosting
 from resonate_amqp.runtime.context import Context, Info
-from resonate_amqp.runtime.coroutines import Ended, Strands, Work, branching
+from resonate_amqp.runtime.coroutines import Ended, Strands, Work
 from resonate_amqp.runtime.frames import Turn
 from resonate_amqp.runtime.replay import Leaf
 from tests.runtime.bodies import NOW, Run
@@ -26,7 +27,7 @@ class AsyncRun(Run):
     def __init__(self, func: Callable[..., Any], *args: Any, **options: Any) -> None:
         super().__init__(func, *args, **options)
         self.loop = asyncio.new_event_loop()
-        self.loop.set_task_factory(branching)
+        hosting(self.loop)
         self.instant = NOW
         self.history: list[dict[str, Promise]] = [{}]
         self.unbidden: list[Turn | Ended] = []
@@ -125,6 +126,8 @@ class AsyncRun(Run):
         if isinstance(what, Turn):
             self.driver.turned(leaf.id, what, NOW)
         else:
+            if what.turn is not None:
+                self.driver.turned(leaf.id, what.turn, NOW)
             self.driver.leaf_done(leaf.id, what.value, what.error, context, NOW)
 
     def _submit(self, work: Work, told: Callable[[Turn | Ended | None], None]) -> None:

@@ -31,7 +31,7 @@ def test_a_branch_that_only_lets_others_run_holds_nobody_up() -> None:
         assert run.settle("r:1.1", "here").result == "here"
 
 
-def test_a_canceled_branch_ends_and_its_promise_stays_awaited() -> None:
+def test_canceling_a_branch_cancels_what_it_awaits() -> None:
     async def body(ctx: Context) -> str:
         task = asyncio.create_task(two_steps(ctx, "a"))
         await ctx.lfc(leaf)
@@ -43,9 +43,10 @@ def test_a_canceled_branch_ends_and_its_promise_stays_awaited() -> None:
         return "not"
 
     with AsyncRun(body).replay() as run:
-        assert not run.ended()
-        assert run.driver.waits_for() == {"r:1.1"}
-        assert run.settle("r:1.1").result == "canceled"
+        assert run.result == "canceled"
+        assert run.recorded["r:1.1"].state is PromiseState.REJECTED_CANCELED
+        assert run.replay().result == "canceled"
+        assert run.replay(preload=False, complete=False).result == "canceled"
 
 
 def test_a_branch_that_is_canceled_before_it_begins_is_no_trouble() -> None:

@@ -33,7 +33,7 @@ from resonate_amqp.errors import ResonateError
 from resonate_amqp.ledgers.memory import MemoryLedger
 from resonate_amqp.ports import ConsumerLost
 from resonate_amqp.resonate.machine import Loop, NoFailpoints
-from resonate_amqp.runtime.coroutines import branching
+from resonate_amqp.runtime.branches import hosting
 from resonate_amqp.runtime.registry import Registry
 from resonate_amqp.runtime.session import Session
 from resonate_amqp.runtime.worker import Worker
@@ -127,7 +127,7 @@ class Postponed:
     def _await(self, awaitable: Any) -> Any:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
-            self._loop.set_task_factory(branching)
+            hosting(self._loop)
         return self._loop.run_until_complete(awaitable)
 
     def due(self) -> int | None:

@@ -18,8 +18,8 @@ from resonate_amqp.ext.kombu.letters import LEAVE, Letter, queue_of, warn_once
 from resonate_amqp.ext.kombu.messages import REQUEUE
 from resonate_amqp.ext.lending import Job, Lent, Withdrawn
 from resonate_amqp.ext.plain import flatten
+from resonate_amqp.runtime.branches import Aside
 from resonate_amqp.runtime.claims import Begun, Claimed, Elsewhere
-from resonate_amqp.runtime.coroutines import Aside
 from resonate_amqp.runtime.outcomes import Outcome, Postponed
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from contextvars import Context as Variables
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from resonate_amqp.errors import NotDurable
 from resonate_amqp.runtime.clocks import is_limit
 from resonate_amqp.runtime.commands import Timeout
 from resonate_amqp.runtime.numbers import CURRENT, Numbers
@@ -82,6 +83,13 @@ class Branch(Numbers):
         self.holding: dict[str, Holding] = {}
 
     def enter(self, limit: Timeout) -> None:
+        try:
+            asyncio.get_running_loop()
+        except RuntimeError:
+            raise NotDurable(
+                f"{self.id!r} runs in a thread of its own, where a block cannot be cut short: "
+                "yield ctx.race(call, ctx.timeout(seconds)) instead"
+            ) from None
         self.holding[limit.id] = self.strands.limit(self, limit)
 
     def leave(self, limit: Timeout, error: BaseException | None) -> bool:

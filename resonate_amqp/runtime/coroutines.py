@@ -16,6 +16,7 @@ import logging
 import types
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import suppress
+from contextvars import Context as Variables
 from dataclasses import dataclass
 from typing import Any
 
@@ -117,7 +118,7 @@ class Strands:
         root = Branch(self, self._start(), self.context.id, None)
         self.context.numbers = root
         self._branches[root] = None
-        root.task = asyncio.Task(self._run(root), loop=self._loop)
+        root.task = asyncio.Task(self._run(root), loop=self._loop, context=Variables())
         return await self._turn
 
     async def _go_on(self, number: int, answers: Sequence[Answer]) -> Turn | Ended | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Generator, Sequence
+from contextvars import Context as Variables
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -102,7 +103,15 @@ class GeneratorFrame(Frame):
     """A generator: it waits for one thing at a time."""
 
     body: Body
+    variables: Variables = field(default_factory=Variables)
+    """The context variables of this body alone."""
     waiting: Wait | None = None
+
+    def step(self, value: Any, error: BaseException | None) -> Any:
+        """Run the body up to its next command; raises StopIteration when it returns."""
+        if error is None:
+            return self.variables.run(self.body.send, value)
+        return self.variables.run(self.body.throw, error)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -175,6 +184,9 @@ class AsyncFrame(Frame):
 def closed(frame: GeneratorFrame | AsyncFrame) -> None:
     """Close the body of a frame; what it raises then is logged."""
     try:
-        frame.body.close()
+        if isinstance(frame, GeneratorFrame):
+            frame.variables.run(frame.body.close)
+        else:
+            frame.body.close()
     except BaseException:  # a body must not stop the worker
         log.exception("body %s failed while it was closed", frame.id)

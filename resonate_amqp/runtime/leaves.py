@@ -11,6 +11,7 @@ import random
 import time
 from collections import ChainMap
 from collections.abc import Callable, Mapping, MutableMapping
+from contextvars import Context as Variables
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -100,7 +101,10 @@ class Leaves:
 
         def plainly() -> Any:
             # It may have waited for its thread until nobody heeds it any more.
-            return None if attempts.done is None else work()
+            if attempts.done is None:
+                return None
+            # A thread that a framework lent has the variables that the framework set there.
+            return work() if leaf.executor is not None else Variables().run(work)
 
         plainly.__qualname__ = work.__qualname__
 

@@ -282,8 +282,7 @@ class Replay:
             ended: PromiseSettle | None = None
             command = None
             try:
-                body = frame.body
-                command = body.send(value) if error is None else body.throw(error)
+                command = frame.step(value, error)
             except StopIteration as stop:
                 ended = self._verdict(frame.id, stop.value, None)
             except BaseException as raised:  # whatever the body raises is its outcome

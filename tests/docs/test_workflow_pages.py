@@ -10,10 +10,10 @@ from tests.docs.markdown import ROOT
 from tests.docs.running import run_page
 
 PAGES = {
-    "async-workflows": 5,
+    "async-workflows": 7,
     "change-a-running-function": 2,
     "human-in-the-loop": 3,
-    "sagas": 3,
+    "sagas": 4,
     "schedules": 4,
 }
 

@@ -15,8 +15,8 @@ from resonate_amqp import Context, Resonate
 from resonate_amqp.core.model import PromiseState
 from resonate_amqp.errors import Stopped
 from resonate_amqp.resonate.embedded import Embedded
+from resonate_amqp.runtime.branches import Aside
 from resonate_amqp.runtime.claims import Begun, Claimed, Left, Settled
-from resonate_amqp.runtime.coroutines import Aside
 from resonate_amqp.runtime.executor import ThreadExecutor
 from resonate_amqp.runtime.locally import LocalSteps
 from resonate_amqp.runtime.outcomes import Postponed

@@ -21,7 +21,7 @@ from resonate_amqp.ext.celery.outcomes import ends_the_process, recordable
 from resonate_amqp.ext.celery.shapes import Shape, name_of
 from resonate_amqp.ext.lending import Lent, LentExecutor, Withdrawn
 from resonate_amqp.ext.plain import carried
-from resonate_amqp.runtime.commands import Command, Gather, Invoke, Promised
+from resonate_amqp.runtime.commands import Command, Gather, Invoke, Promised, Race
 from resonate_amqp.runtime.context import Context
 from resonate_amqp.runtime.locally import LocalSteps
 from resonate_amqp.runtime.outcomes import Final, Postponed
@@ -203,7 +203,7 @@ class Body:
 
 async def _durable(thing: Any) -> Any:
     """The value of what a function yielded."""
-    if isinstance(thing, Command | Promised | Gather):
+    if isinstance(thing, Command | Promised | Gather | Race):
         return await thing
     raise NotDurable(
         f"the task yielded an object of type {type(thing).__name__}; yield ctx.rfc(…), ctx.rfi(…), "

@@ -1,6 +1,7 @@
 """Transitions of tasks: create, fence, suspend, fulfill, halt, continue, redrive.
 
-A request that is wrong in itself is refused with 400 before anything recorded is looked at. What concerns the lease itself is in `core.leases`.
+A request that is wrong in itself is refused with 400 before anything recorded is looked at. What
+concerns the lease itself is in `core.leases`.
 """
 
 from __future__ import annotations

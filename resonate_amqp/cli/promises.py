@@ -109,7 +109,10 @@ def reject(promise_id: str, error: str, as_json: bool, timeout_s: float, broker_
 @request_timeout
 @broker
 def cancel(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
-    """Cancel the promise ID: whoever awaits it gets Canceled."""
+    """Cancel the promise ID, and what it has called: whoever awaits it gets Canceled.
+
+    Detached calls go on.
+    """
     _show(lambda resonate: resonate.promises.cancel(promise_id), as_json, timeout_s, broker_url)
 
 

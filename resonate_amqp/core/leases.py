@@ -127,12 +127,14 @@ def heartbeat(state: Overlay, request: TaskHeartbeat, now: int) -> Response:
 
 
 def halted(state: Overlay, task: Task, reason: str, *, last_holder: str = "") -> Task:
-    """The task, halted: it holds no lease and no outbox row.
+    """The task, halted: it holds no lease and no outbox row; what resumed it is kept.
 
     A holder that had it halted is remembered, so that its repetition is answered as before.
     """
     state.withdraw(task.id)
-    task = promises.cleared(task, TaskState.HALTED, last_holder=last_holder, reason=reason)
+    task = promises.cleared(
+        task, TaskState.HALTED, resumes=task.resumes, last_holder=last_holder, reason=reason
+    )
     state.put_task(task)
     return task
 

@@ -79,8 +79,9 @@ def create(state: Overlay, request: PromiseCreate, now: int) -> Response:
 
 def settle(state: Overlay, request: PromiseSettle, now: int, group: str) -> Response:
     """Settle a pending promise; a settled one answers as it is, whatever was asked."""
-    if request.state not in CLIENT_VERDICTS:
-        return Response(status=400, error=f"a request cannot settle a promise as {request.state}")
+    refusal = no_verdict(request)
+    if refusal is not None:
+        return refusal
     promise = live(state, request.id, now)
     if promise is None:
         return absent(request.id)
@@ -310,6 +311,13 @@ def offered_again(state: Overlay, task: Task, target: str, now: int) -> Task:
 def joined(names: tuple[str, ...], name: str) -> tuple[str, ...]:
     """The names with one more, in order: the order of registration is not part of the record."""
     return tuple(sorted((*names, name)))
+
+
+def no_verdict(request: PromiseSettle) -> Response | None:
+    """400 for a state that no request may settle a promise as, whatever is recorded."""
+    if request.state in CLIENT_VERDICTS:
+        return None
+    return Response(status=400, error=f"a request cannot settle a promise as {request.state}")
 
 
 def absent(promise_id: str) -> Response:

@@ -1,6 +1,7 @@
 """Transitions of tasks: create, fence, suspend, fulfill, halt, continue, redrive.
 
-What concerns the lease itself is in `core.leases`.
+A request that is wrong in itself is refused with 400 before anything recorded is looked at. What
+concerns the lease itself is in `core.leases`.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from resonate_amqp.core.model import (
 )
 from resonate_amqp.core.requests import (
     PromiseCreate,
+    PromiseSettle,
     Response,
     TaskContinue,
     TaskCreate,
@@ -86,6 +88,9 @@ def fence(state: Overlay, request: TaskFence, now: int, group: str) -> Response:
         return Response(
             status=400, error=f"promise {action.id!r} is not of the tree of task {request.id!r}"
         )
+    wrong = promises.no_verdict(action) if isinstance(action, PromiseSettle) else None
+    if wrong is not None:
+        return wrong
     existing = promises.live(state, action.id, now)
     if isinstance(action, PromiseCreate):
         if existing is not None:
@@ -135,14 +140,14 @@ def _bounded(state: Overlay, action: PromiseCreate, task: Task) -> PromiseCreate
 
 def suspend(state: Overlay, request: TaskSuspend, now: int) -> Response:
     """Give the lease up until one of `awaited` is settled; 300 when one already is."""
+    if not request.awaited or request.id in request.awaited:
+        return Response(status=400, error=f"task {request.id!r} must await another promise")
     repeated = leases.repeated_by(state, request, now)
     if repeated is not None:
         return repeated
     task, refusal = leases.held(state, request, now)
     if refusal is not None:
         return refusal
-    if not request.awaited or task.id in request.awaited:
-        return Response(status=400, error=f"task {task.id!r} must await another promise")
     awaited = [promises.live(state, promise_id, now) for promise_id in request.awaited]
     for promise_id, promise in zip(request.awaited, awaited, strict=True):
         if promise is None:
@@ -171,6 +176,9 @@ def fulfill(state: Overlay, request: TaskFulfill, now: int, group: str) -> Respo
     """Settle the task's own promise as its holder."""
     if request.action.id != request.id:
         return Response(status=400, error=f"task {request.id!r} can fulfil only its own promise")
+    wrong = promises.no_verdict(request.action)
+    if wrong is not None:
+        return wrong
     repeated = leases.repeated_by(state, request, now)
     if repeated is not None:
         promise = promises.live(state, request.id, now)

@@ -92,7 +92,10 @@ class Promises:
         return self._settle(promise_id, PromiseState.REJECTED, encode_error(raised))
 
     def cancel(self, promise_id: str) -> Promise:
-        """Settle a promise as canceled. Raises Conflict when it was settled otherwise."""
+        """Settle a promise as canceled, and with it what its function had called, unless detached.
+
+        Raises Conflict when it was settled otherwise.
+        """
         return self._settle(promise_id, PromiseState.REJECTED_CANCELED, Value())
 
     def repeat(self, promise_id: str, outcome: Promise) -> Promise:

@@ -45,13 +45,18 @@ Change = Callable[[State], State]
 
 
 def good() -> World:
-    """A world with a task in every state: `a`cquired, `s`uspended on x, `p`ending, `h`alted."""
+    """A world with a task in every state: `a`cquired, `s`uspended on x, `p`ending, `h`alted.
+
+    `w` was resumed, and then halted.
+    """
     world = World()
     world.run(external("x"), internal("i"), timer("soon", NOW), call("late", NOW))
     world.run(call("a"), acquire("a"), call("s"), acquire("s"), suspend("s", "x"))
     world.run(call("p"), call("later", delay="5000"), call("h"), TaskHalt(id="h"))
     world.run(listener("x"), external("done"), listener("done"), settle("done"))
     world.run(call("f"), settle("f"), external("a:1", branch="a"), scheduled("n"))
+    world.run(external("z"), call("w"), acquire("w"), suspend("w", "z"), settle("z"))
+    world.run(TaskHalt(id="w"))
     return world
 
 
@@ -256,6 +261,7 @@ STEPS: dict[str, tuple[str, Request, Change]] = {
     ),
     "consistent_task_pending_entry_arms_retry": ("a", release("a"), task("a", retry_at=NOW - 1)),
     "consistent_task_wake_records_resume": ("s", settle("x"), task("s", resumes=())),
+    "preserved_task_resumes_until_acquired": ("w", external("n"), task("w", resumes=())),
     "monotone_promise_set_grows": ("i", external("n"), without_promise("i")),
     "monotone_task_set_grows": ("p", external("n"), without_task("p")),
     "consistent_task_birth_couples_promise_birth": (

@@ -13,6 +13,7 @@ from tests.core.world import (
     World,
     acquire,
     call,
+    callback,
     external,
     fence,
     fulfill,
@@ -83,6 +84,27 @@ def test_a_release_of_what_nobody_knows_is_counted_once_however_often_it_comes(
     again = world.ask(unknown("r"))
     assert (again.status, again.task) == (first.status, first.task)
     assert world.state() == ended
+
+
+@pytest.mark.parametrize("held", [False, True], ids=["pending", "acquired"])
+def test_a_halted_task_keeps_what_resumed_it(held: bool) -> None:
+    world = leased()
+    world.run(fence("r", external("r:1")))
+    world.run(callback("r:1", "r") if held else suspend("r", "r:1"), settle("r:1"))
+    world.ask(TaskHalt(id="r"))
+    assert (world.task("r").state, world.task("r").resumes) == (TaskState.HALTED, ("r:1",))
+    world.ask(TaskContinue(id="r"))
+    assert (world.task("r").state, world.task("r").resumes) == (TaskState.PENDING, ("r:1",))
+
+
+@pytest.mark.parametrize("lost", [unknown("r"), redelivery("r")], ids=["unknown", "taken over"])
+def test_a_task_that_is_halted_after_too_many_deliveries_keeps_what_resumed_it(
+    lost: Request,
+) -> None:
+    world = leased(max_deliveries=0)
+    world.run(fence("r", external("r:1")), callback("r:1", "r"), settle("r:1"))
+    world.ask(lost)
+    assert (world.task("r").state, world.task("r").resumes) == (TaskState.HALTED, ("r:1",))
 
 
 def test_a_halted_task_whose_function_is_known_again_runs_when_it_is_continued() -> None:

@@ -126,6 +126,13 @@ def _acquired_whole(before: Task | None, after: Task, now: int) -> bool:
     return after.resumes == () and after.acquired_at == now and after.holder != ""
 
 
+def _resumes_kept(before: Task | None, after: Task, _: int) -> bool:
+    """What resumed a task is known until somebody acquires it, also while it is halted."""
+    if before is None or after.state not in (TaskState.PENDING, TaskState.HALTED):
+        return True
+    return set(before.resumes) <= set(after.resumes)
+
+
 def _stands(before: Task | None, after: Task) -> bool:
     """Whether the lease that stood before stands still."""
     return (
@@ -194,6 +201,7 @@ OF_TASK_STEP: Mapping[str, Callable[[Task | None, Task, int], bool]] = {
         or not (b.state is TaskState.SUSPENDED and a.state is TaskState.PENDING)
         or a.resumes != ()
     ),
+    "preserved_task_resumes_until_acquired": _resumes_kept,
     "consistent_task_lease_moved_whole": _moved_whole,
 }
 

@@ -114,10 +114,15 @@ def _flat(value: Any, path: str, depth: int) -> Any:
     if depth > MAX_DEPTH:
         raise Encoding(path, f"it is nested more than {MAX_DEPTH} levels deep")
     match value:
-        case None | bool() | int() | str():
+        case None | bool():
             return value
+        case int():
+            return int.__int__(value)
+        case str():
+            return str.__str__(value)
         case float():
-            return value if math.isfinite(value) else _marked("float", str(value))
+            number = float.__float__(value)
+            return number if math.isfinite(number) else _marked("float", str(number))
         case list() | tuple():
             return [_flat(item, f"{path}[{at}]", depth + 1) for at, item in enumerate(value)]
         case dict():
@@ -143,7 +148,9 @@ def _flat_reduced(reduced: Any, path: str, depth: int) -> Any:
 
 def _flat_dict(value: dict[Any, Any], path: str, depth: int) -> Any:
     if all(isinstance(key, str) for key in value) and value.keys() != _MARKER:
-        return {key: _flat(item, f"{path}.{key}", depth + 1) for key, item in value.items()}
+        return {
+            str.__str__(key): _flat(item, f"{path}.{key}", depth + 1) for key, item in value.items()
+        }
     pairs = []
     for key, item in value.items():
         if isinstance(key, tuple | frozenset):

@@ -10,6 +10,7 @@ from resonate_amqp.core.promises import seen
 from resonate_amqp.core.requests import PromiseSearch, TaskSearch
 from resonate_amqp.core.timers import Timer, restarted, timers_of, timers_of_schedule
 from resonate_amqp.ledgers.outcome import outcome_of
+from resonate_amqp.ledgers.timers import SortedTimers
 from resonate_amqp.wire import cron as cron_of
 
 SERIALS = 1 << 40
@@ -29,6 +30,8 @@ class MemoryLedger:
         self._limits = limits or Limits()
         self._serials = iter(range(1, SERIALS))
         self._branches: dict[str, list[str]] = {}
+        self._offers_of: dict[str, list[int]] = {}
+        self._timers = SortedTimers()
 
     def promise(self, promise_id: str) -> Promise | None:
         return self.promises.get(promise_id)
@@ -81,7 +84,7 @@ class MemoryLedger:
             batch.heard_since,
         )
         for serial in batch.confirmed:
-            self.offers.pop(serial, None)
+            self._drop_offer(serial)
         self._store(state)
         return outcome_of(state, answers, early, self.now)
 
@@ -96,15 +99,7 @@ class MemoryLedger:
         return outcome_of(state, (), [], self.now)
 
     def due_before(self, horizon: int, limit: int) -> list[Timer]:
-        due = [
-            timer
-            for promise_id, promise in self.promises.items()
-            for timer in timers_of(promise, self.tasks.get(promise_id))
-            if timer.at < horizon
-        ]
-        for schedule in self.schedules.values():
-            due.extend(timer for timer in timers_of_schedule(schedule) if timer.at < horizon)
-        return sorted(due)[:limit]
+        return self._timers.before(horizon, limit)
 
     def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
         found = [promise for promise in self.promises.values() if origin_of(promise.id) == origin]
@@ -154,15 +149,30 @@ class MemoryLedger:
                 self._branches.setdefault(promise.branch, []).append(promise.id)
         self.promises.update(state.promises)
         self.tasks.update(state.tasks)
-        void = [offer.serial for offer in self.offers.values() if offer.task_id in state.withdrawn]
-        for serial in void:
-            del self.offers[serial]
-        self.offers.update({offer.serial: offer for offer in state.offers})
+        for task_id in state.withdrawn:
+            for serial in self._offers_of.pop(task_id, ()):
+                self.offers.pop(serial, None)
+        for offer in state.offers:
+            self.offers[offer.serial] = offer
+            self._offers_of.setdefault(offer.task_id, []).append(offer.serial)
+        # A task may change without its promise, and a promise has a task or none.
+        for changed in state.promises.keys() | state.tasks.keys():
+            timers = timers_of(self.promises.get(changed), self.tasks.get(changed))
+            self._timers.replace(changed, timers)
         for schedule_id, schedule in state.schedules.items():
+            self._timers.replace(("schedule", schedule_id), timers_of_schedule(schedule))
             if schedule is not None:
                 self.schedules[schedule_id] = schedule
             else:
                 self.schedules.pop(schedule_id, None)
+
+    def _drop_offer(self, serial: int) -> None:
+        offer = self.offers.pop(serial, None)
+        if offer is not None:
+            left = self._offers_of[offer.task_id]
+            left.remove(serial)
+            if not left:
+                del self._offers_of[offer.task_id]
 
 
 def _since(task: Task) -> int | None:

@@ -162,7 +162,7 @@ class Resonate(Transactions, Scheduling, Claiming):
         view._options = self._options.replaced(**given)
         return view
 
-    def rpc(self, promise_id: str, func: Func, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def rpc(self, promise_id: str, func: Func, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Call a function wherever its target is; recorded when this returns.
 
         The same id again is the same execution, running or finished. Raises UsageError for a
@@ -173,7 +173,7 @@ class Resonate(Transactions, Scheduling, Claiming):
         asked = self._calls.rpc(node, promise_id, func, args, kwargs)
         return asked.handle(node, node.create_listening(*asked.listening))
 
-    def run(self, promise_id: str, func: Func, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def run(self, promise_id: str, func: Func, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Call a registered function in this process; the group finishes it if the process dies.
 
         Raises UnknownFunction when it is not registered here, otherwise as `rpc`.
@@ -190,7 +190,7 @@ class Resonate(Transactions, Scheduling, Claiming):
         node = self._joined()
         return self._calls.get(node, self.promises.get(promise_id))
 
-    async def arpc(self, promise_id: str, func: Func, *args: Any, **kwargs: Any) -> Handle[Any]:
+    async def arpc(self, promise_id: str, func: Func, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """As `rpc`, for a running event loop, which it never blocks.
 
         Canceling the task that awaits cancels nothing durable: the call may have been recorded,
@@ -200,7 +200,7 @@ class Resonate(Transactions, Scheduling, Claiming):
         asked = self._calls.rpc(node, promise_id, func, args, kwargs)
         return asked.handle(node, await node.soon_create_listening(*asked.listening))
 
-    async def arun(self, promise_id: str, func: Func, *args: Any, **kwargs: Any) -> Handle[Any]:
+    async def arun(self, promise_id: str, func: Func, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """As `run`, for a running event loop, which it never blocks."""
         node = await self._soon_joined()
         asked = self._calls.run(node, promise_id, func, args, kwargs)

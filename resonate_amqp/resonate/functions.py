@@ -41,22 +41,22 @@ class Function(Generic[P, R]):
         self.name = name
         self._resonate = resonate
 
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> R:
         return self.durable_function(*args, **kwargs)
 
-    def run(self, promise_id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def run(self, promise_id: str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Start it in this process, under an id."""
         return self._resonate.run(promise_id, self, *args, **kwargs)
 
-    def rpc(self, promise_id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+    def rpc(self, promise_id: str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """Start it wherever the group's workers are, under an id."""
         return self._resonate.rpc(promise_id, self, *args, **kwargs)
 
-    async def arun(self, promise_id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+    async def arun(self, promise_id: str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """As `run`, for a running event loop."""
         return await self._resonate.arun(promise_id, self, *args, **kwargs)
 
-    async def arpc(self, promise_id: str, *args: Any, **kwargs: Any) -> Handle[Any]:
+    async def arpc(self, promise_id: str, /, *args: Any, **kwargs: Any) -> Handle[Any]:
         """As `rpc`, for a running event loop."""
         return await self._resonate.arpc(promise_id, self, *args, **kwargs)
 

@@ -135,7 +135,7 @@ class Scheduling(Configured):
         self.schedules = Schedules(self._joined, self._handle_of)
 
     def schedule(
-        self, schedule_id: str, cron: str, func: Func, *args: Any, **kwargs: Any
+        self, schedule_id: str, cron: str, func: Func, /, *args: Any, **kwargs: Any
     ) -> Schedule:
         """Call a function at every tick of a cron expression (UTC); recorded when this returns.
 

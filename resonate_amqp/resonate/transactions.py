@@ -26,6 +26,7 @@ class Transactions:
         session: Transaction,
         promise_id: str,
         func: str | Callable[..., Any],
+        /,
         *args: Any,
         **kwargs: Any,
     ) -> None:

@@ -40,29 +40,50 @@ class Alarm:
         return self._action is not None
 
 
+_Entry = tuple[int, int, Alarm]
+
+
 class Alarms:
-    """A heap of alarms; all instants are monotonic milliseconds."""
+    """Two heaps of alarms, the routine ones apart; all instants are monotonic milliseconds."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[int, int, Alarm]] = []
+        self._needed: list[_Entry] = []
+        self._routine: list[_Entry] = []
         self._order = itertools.count()
 
     def at(self, instant: int, action: Callable[[], None], *, routine: bool = False) -> Alarm:
         alarm = Alarm(action, routine=routine)
-        heapq.heappush(self._heap, (instant, next(self._order), alarm))
+        heap = self._routine if routine else self._needed
+        heapq.heappush(heap, (instant, next(self._order), alarm))
         return alarm
 
     def fire_due(self, now: int) -> None:
-        while self._heap and self._heap[0][0] <= now:
-            heapq.heappop(self._heap)[2].fire()
+        while (heap := self._first()) and heap[0][0] <= now:
+            heapq.heappop(heap)[2].fire()
 
     def next_needed_at(self) -> int | None:
         """When the next alarm that is not routine is due: how far a test may skip ahead."""
-        needed = (at for at, _, alarm in self._heap if alarm.pending and not alarm.routine)
-        return min(needed, default=None)
+        _drop_canceled(self._needed)
+        return self._needed[0][0] if self._needed else None
 
     def next_at(self) -> int | None:
         """When the next alarm that was not canceled is due."""
-        while self._heap and not self._heap[0][2].pending:
-            heapq.heappop(self._heap)
-        return self._heap[0][0] if self._heap else None
+        _drop_canceled(self._needed)
+        _drop_canceled(self._routine)
+        heap = self._first()
+        return heap[0][0] if heap else None
+
+    def _first(self) -> list[_Entry]:
+        """The heap whose first alarm is due first; an empty one if both are."""
+        if self._needed and self._routine:
+            return min(self._needed, self._routine, key=_instant_and_order)
+        return self._needed or self._routine
+
+
+def _instant_and_order(heap: list[_Entry]) -> tuple[int, int]:
+    return heap[0][:2]
+
+
+def _drop_canceled(heap: list[_Entry]) -> None:
+    while heap and not heap[0][2].pending:
+        heapq.heappop(heap)

@@ -64,23 +64,23 @@ class Context:
         self._built: list[Command] = []
         self._compensations: list[Compensation] = []
 
-    def rfc(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Invoke:
+    def rfc(self, func: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Invoke:
         """Call a function wherever its target is, and wait for its value."""
         return self._invoke(Mode.RFC, func, args, kwargs)
 
-    def rfi(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Invoke:
+    def rfi(self, func: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Invoke:
         """Start a function wherever its target is; `yield` the answer later for its value."""
         return self._invoke(Mode.RFI, func, args, kwargs)
 
-    def lfc(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Invoke:
+    def lfc(self, func: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Invoke:
         """Call a function in this process as a recorded step."""
         return self._invoke(Mode.LFC, func, args, kwargs)
 
-    def lfi(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Invoke:
+    def lfi(self, func: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Invoke:
         """Start a function in this process as a recorded step."""
         return self._invoke(Mode.LFI, func, args, kwargs)
 
-    def detached(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Invoke:
+    def detached(self, func: str | Callable[..., Any], /, *args: Any, **kwargs: Any) -> Invoke:
         """Start a function that nobody waits for and that outlives this one."""
         return self._invoke(Mode.DETACHED, func, args, kwargs)
 
@@ -140,7 +140,9 @@ class Context:
         other.mirrored = promise_id
         return other
 
-    def compensate(self, func: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Compensation:
+    def compensate(
+        self, func: str | Callable[..., Any], /, *args: Any, **kwargs: Any
+    ) -> Compensation:
         """Have a function called if the body fails after this: the last one given comes first.
 
         It runs in this process, or at `.options(target=…)`, as a recorded step; the body's own

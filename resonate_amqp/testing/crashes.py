@@ -6,13 +6,12 @@ worker sent and the ledger never saw is what dies with the worker.
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from resonate_amqp.core.batch import Batch, Outcome
-from resonate_amqp.core.effects import Limits
+from resonate_amqp.core.effects import Limits, Overlay
 from resonate_amqp.core.model import Promise, Task, TaskState, Value
 from resonate_amqp.core.requests import (
     Group,
@@ -60,6 +59,10 @@ class WatchedLedger(MemoryLedger):
         self.crashes: list[str] = []
         self._kill = kill
         self._orphans: set[tuple[str, int]] = set()
+        self._unseen: dict[str, Promise] = {}
+        self._replaced: dict[str, Task | None] = {}
+        self._leaseless: set[str] = set()
+        self._offered: set[str] = set()
 
     def add(self, point: CrashPoint) -> None:
         """From now on, workers die at this step; what is recorded already does not count."""
@@ -67,28 +70,27 @@ class WatchedLedger(MemoryLedger):
         self.points.append(point)
 
     def apply(self, batch: Batch, clock: int) -> Outcome:
-        if not any(point.times for point in self.points):
+        if not self._armed():
             return super().apply(batch, clock)
         kept = [group for group in batch.groups if not self._died_before(group)]
-        before = dict(self.tasks)
         outcome = super().apply(replace(batch, groups=kept), clock)
         answers = iter(outcome.answers)
         outcome = replace(
             outcome, answers=tuple(next(answers) if one in kept else () for one in batch.groups)
         )
-        self._die_after(kept, before)
+        self._die_after(kept)
         return outcome
 
     def next_timer(self) -> int | None:
         """When the ledger has something to do next, as far as it knows now (epoch ms)."""
-        timers = self.due_before(sys.maxsize, sys.maxsize)
-        return min((timer.at for timer in timers if timer.at > self.now), default=None)
+        return self._timers.next_after(self.now)
 
     def killed(self, pid: str) -> None:
         """What this process holds now is held by nobody any more."""
-        self._orphans |= {
-            (task.id, task.version) for task in self.tasks.values() if task.pid == pid
-        }
+        for task in self.tasks.values():
+            if task.pid == pid:
+                self._orphans.add((task.id, task.version))
+                self._note(task)
 
     def longest_gap(self) -> int | None:
         """By how much the clock may be moved at once, so that every backstop is seen to work.
@@ -96,13 +98,9 @@ class WatchedLedger(MemoryLedger):
         A ledger that was not turned for some seconds extends the leases it should let expire;
         and it looks for offers that were lost every so often.
         """
-        gaps = {
-            LEASE_GAP_MS if task.state is TaskState.ACQUIRED else OFFER_GAP_MS
-            for task in self.tasks.values()
-            if (task.state is TaskState.ACQUIRED and (task.id, task.version) in self._orphans)
-            or (task.state is TaskState.PENDING and task.offered)
-        }
-        return min(gaps, default=None)
+        if self._leaseless:
+            return LEASE_GAP_MS
+        return OFFER_GAP_MS if self._offered else None
 
     def standing(self) -> list[str]:
         """The pending promises, with what each waits for."""
@@ -111,6 +109,21 @@ class WatchedLedger(MemoryLedger):
             for one in self.promises.values()
             if one.pending
         ]
+
+    def _store(self, state: Overlay) -> None:
+        self._replaced = {task_id: self.tasks.get(task_id) for task_id in state.tasks}
+        super()._store(state)
+        if self._armed():
+            settled = [one for one in state.promises.values() if not one.pending]
+            self._unseen.update({one.id: one for one in settled})
+        for task in state.tasks.values():
+            self._note(task)
+
+    def _note(self, task: Task) -> None:
+        """Keep the tasks apart that the clock must not pass by, so that no jump looks at all."""
+        orphan = (task.id, task.version) in self._orphans
+        _put(self._leaseless, task.id, task.state is TaskState.ACQUIRED and orphan)
+        _put(self._offered, task.id, task.state is TaskState.PENDING and task.offered)
 
     def _died_before(self, group: Group) -> bool:
         """Whether the sender dies over a step that this group was to record."""
@@ -129,17 +142,27 @@ class WatchedLedger(MemoryLedger):
             param = promise.param if promise else created.get(promise_id)
             if param is None or (promise is not None and not promise.pending):
                 continue
-            pid = _pid(step.id, (group,), self.tasks)
+            pid = _pid(step.id, (group,), self.tasks.get)
             if pid and self._dies("before", promise_id, param, pid):
                 return True
         return False
 
-    def _die_after(self, groups: Sequence[Group], before: dict[str, Task]) -> None:
-        for promise in list(self.promises.values()):
-            if not promise.pending:
-                pid = _pid(self._task_of(promise), groups, before)
-                if pid:
-                    self._dies("after", promise.id, promise.param, pid)
+    def _die_after(self, groups: Sequence[Group]) -> None:
+        """Look at what was settled since a crash was asked for, until somebody could die of it."""
+        for promise in list(self._unseen.values()):
+            pid = _pid(self._task_of(promise), groups, self._before)
+            if pid or not any(one.is_at(promise.id, promise.param) for one in self.points):
+                del self._unseen[promise.id]
+            if pid:
+                self._dies("after", promise.id, promise.param, pid)
+
+    def _before(self, task_id: str) -> Task | None:
+        """A task as it was before the last batch."""
+        replaced = self._replaced
+        return replaced[task_id] if task_id in replaced else self.tasks.get(task_id)
+
+    def _armed(self) -> bool:
+        return any(point.times for point in self.points)
 
     def _task_of(self, promise: Promise) -> str:
         return promise.id if promise.id in self.tasks else promise.branch
@@ -158,13 +181,19 @@ class WatchedLedger(MemoryLedger):
         return False
 
 
-def _pid(task_id: str, groups: Sequence[Group], tasks: dict[str, Task]) -> str | None:
+def _put(ids: set[str], one: str, belongs: bool) -> None:
+    (ids.add if belongs else ids.discard)(one)
+
+
+def _pid(
+    task_id: str, groups: Sequence[Group], task_of: Callable[[str], Task | None]
+) -> str | None:
     """Who holds a task while these groups are applied."""
     for group in groups:
         for step in group.steps:
             if isinstance(step, TaskAcquire) and step.id == task_id:
                 return step.pid
-    task = tasks.get(task_id)
+    task = task_of(task_id)
     return task.pid if task else None
 
 

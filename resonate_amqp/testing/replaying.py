@@ -182,7 +182,7 @@ class _Anything(Registry):
         return super().find(name, version) or described(_unknown, name, version or 1)
 
 
-def _unknown(_ctx: Context, *_args: Any, **_kwargs: Any) -> None:
+def _unknown(_ctx: Context, /, *_args: Any, **_kwargs: Any) -> None:
     """Stands for a function of which only the name is known; it is never run."""
 
 

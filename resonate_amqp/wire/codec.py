@@ -10,7 +10,6 @@ from __future__ import annotations
 import base64
 import builtins
 import json
-import math
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ from typing import Any
 
 from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Value
 from resonate_amqp.errors import Canceled, Encoding, RemoteError, TimedOut
+from resonate_amqp.wire.plain import check, check_text
 from resonate_amqp.wire.tags import check_name
 from resonate_amqp.wire.typed import UNTYPED, Shape, Types
 
@@ -25,9 +25,6 @@ MAX_VALUE_BYTES = 1024 * 1024
 MAX_TRACEBACK = 16_384
 MAX_MESSAGE = 65_536
 MAX_NAME = 1_000
-MAX_DEPTH = 200
-# Python refuses to print integers of more than 4300 digits, which are this many bits.
-MAX_INTEGER_BITS = 14_284
 NO_ERRORS: Mapping[str, type[Exception]] = {}
 
 
@@ -82,11 +79,11 @@ def encode_call(
     ]
     plain_kwargs = {}
     for name, argument in kwargs.items():
-        _check_text(name, "kwargs")
+        check_text(name, "kwargs")
         plain_kwargs[name] = _plain_of(argument, f"kwargs.{name}", types.at(name))
     call = {"func": func, "args": plain_args, "kwargs": plain_kwargs, "version": version}
     if message is not None:
-        _check(message, "message", 0)
+        check(message, "message")
         call["message"] = message
     return Value({"func": func, "version": str(version)}, _packed(call, "arguments"))
 
@@ -200,7 +197,7 @@ def type_name(kind: type) -> str:
 
 
 def _data(value: Any, path: str) -> str:
-    _check(value, path, 0)
+    check(value, path)
     return _packed(value, path)
 
 
@@ -211,16 +208,16 @@ def _plain_of(value: Any, path: str, shape: Shape | None) -> Any:
     """
     if shape is not None and shape.always:
         tree = shape.flatten(value, path)
-        _check(tree, path, 0)
+        check(tree, path)
         return tree
     try:
-        _check(value, path, 0)
+        check(value, path)
     except Encoding as no_json:
         if shape is None:
             raise
         try:
             tree = shape.flatten(value, path)
-            _check(tree, path, 0)
+            check(tree, path)
         except Encoding as misfit:
             if len(no_json.path) > len(misfit.path):
                 raise no_json from None
@@ -238,47 +235,6 @@ def _packed(value: Any, path: str) -> str:
             "store it elsewhere and pass a reference",
         )
     return base64.b64encode(raw).decode()
-
-
-def _check(value: Any, path: str, depth: int) -> None:
-    if depth > MAX_DEPTH:
-        raise Encoding(path, f"it is nested more than {MAX_DEPTH} levels deep")
-    match value:
-        case None | bool():
-            return
-        case int():
-            if value.bit_length() > MAX_INTEGER_BITS:
-                raise Encoding(path, "the integer has more than 4300 digits")
-        case str():
-            if not value.isascii():
-                _check_text(value, path)
-        case float():
-            if not math.isfinite(value):
-                raise Encoding(path, f"{value} is not a JSON number")
-        case list() | tuple():
-            for number, item in enumerate(value):
-                _check(item, f"{path}[{number}]", depth + 1)
-        case Mapping() if isinstance(value, dict):
-            for key, item in value.items():
-                if not isinstance(key, str):
-                    kind = type(key).__name__
-                    raise Encoding(path, f"key {key!r} is of type {kind}, not a string")
-                _check_text(key, path)
-                _check(item, f"{path}.{key}", depth + 1)
-        case _:
-            raise Encoding(
-                path,
-                f"{type(value).__name__} is not a JSON type, and no annotation known here rebuilds "
-                "it; annotate the parameter or result and call the function by its object, or "
-                "pass null, booleans, numbers, strings, lists or objects",
-            )
-
-
-def _check_text(text: str, path: str) -> None:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise Encoding(path, "the text holds a lone surrogate, which is no character") from None
 
 
 def _plain(text: object) -> str:

@@ -1,8 +1,8 @@
 """Typed values: what JSON has no type for, rebuilt by annotation where it is read.
 
 msgspec knows the types: dataclasses, its own structs, enums, tuples, sets, dates, decimals and the
-rest. Models of pydantic are flattened and rebuilt by their own class, found by its marks, so that
-pydantic is never imported for them.
+rest; `OrderedDict` and `Counter` are made here. Models of pydantic are flattened and rebuilt by
+their own class, found by its marks, so that pydantic is never imported for them.
 """
 
 from __future__ import annotations
@@ -11,13 +11,16 @@ import dataclasses
 import functools
 import json
 import sys
+from collections import Counter
 from collections.abc import Iterator, Mapping
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import msgspec
 from msgspec.inspect import CustomType, Field, Type, type_info
 
 from resonate_amqp.errors import Encoding
+from resonate_amqp.wire.kept import check_order, compare, is_model, parts
+from resonate_amqp.wire.plain import MAX_DEPTH, REBUILT, refusal
 
 EXACT = (bool, int, str)
 LONGEST_PROBLEM = 500
@@ -52,9 +55,7 @@ class Shape:
         try:
             if self._adapter is not None:
                 return self._adapter.validate_json(json.dumps(value))
-            box = msgspec.convert(
-                {"value": value}, self._box, str_keys=True, dec_hook=_rebuild_model
-            )
+            box = msgspec.convert({"value": value}, self._box, str_keys=True, dec_hook=_rebuild)
         except Exception as error:  # the user's types may raise anything while they are built
             raise Encoding(*_misfit(error, path)) from error
         return box.value
@@ -76,18 +77,20 @@ class Shape:
         except Encoding as error:
             what = f"{type(value).__name__} does not fit annotation {self.name}"
             raise Encoding(error.path, f"{what}: {error.problem}") from error
-        if _compare(value, rebuilt, path, self.name):
+        if compare(value, rebuilt, path, self.name):
             # Sets have no order, and a replay must ask for the same bytes.
             tree = self._flat(value, path, "deterministic")
+            check_order(value, self.rebuild(tree, path), path)
         return tree
 
     def _flat(self, value: Any, path: str, order: Any) -> Any:
         try:
             if self._adapter is not None:
                 return self._adapter.dump_python(value, mode="json", round_trip=True)
-            return msgspec.to_builtins(value, str_keys=True, enc_hook=_flatten_model, order=order)
+            return msgspec.to_builtins(value, str_keys=True, enc_hook=_flatten, order=order)
         except Exception as error:  # as above, while they are taken apart
-            raise Encoding(path, str(error)[:LONGEST_PROBLEM]) from error
+            place = path + _place_of(value, error)
+            raise Encoding(place, str(error)[:LONGEST_PROBLEM]) from error
 
     def __repr__(self) -> str:
         return f"<Shape of {self.name}>"
@@ -153,7 +156,7 @@ def _shape_of(annotation: Any) -> Shape:
 def _box(annotation: Any) -> type[msgspec.Struct]:
     """A struct of one field: msgspec remembers the types of fields, not those of a call."""
     for kind in _customs(type_info(annotation), set()):
-        if kind is not object and not _is_model(kind):
+        if kind is not object and kind not in REBUILT and not is_model(kind):
             raise TypeError(f"nobody knows how to make a {kind.__qualname__} from JSON")
     return msgspec.defstruct("Box", [("value", annotation)])
 
@@ -171,12 +174,8 @@ def _customs(info: Any, seen: set[int]) -> Iterator[type]:
             yield from _customs(one, seen)
 
 
-def _is_model(kind: Any) -> bool:
-    return hasattr(kind, "__pydantic_validator__") and hasattr(kind, "model_validate_json")
-
-
 def _models(annotation: Any) -> bool:
-    return _is_model(annotation) or any(_models(one) for one in get_args(annotation))
+    return is_model(annotation) or any(_models(one) for one in get_args(annotation))
 
 
 def _adapter(annotation: Any) -> Any:
@@ -189,18 +188,44 @@ def _adapter(annotation: Any) -> Any:
         return None
 
 
-def _rebuild_model(kind: type, value: Any) -> Any:
-    if _is_model(kind):
-        return kind.model_validate_json(json.dumps(value))  # type: ignore[attr-defined]  # a model
-    return value
+def _rebuild(annotation: Any, value: Any) -> Any:
+    """What msgspec leaves to others; raises ValueError for what does not fit."""
+    kind = get_origin(annotation) or annotation
+    if is_model(kind):
+        return kind.model_validate_json(json.dumps(value))
+    if kind not in REBUILT:
+        return value
+    inside = get_args(annotation) or (Any, Any)
+    plain = dict.__class_getitem__((inside[0], int if kind is Counter else inside[-1]))
+    try:
+        return kind(msgspec.convert(value, plain, str_keys=True, dec_hook=_rebuild))
+    except msgspec.ValidationError as error:
+        # The place inside is one of this conversion alone, and not of the whole value.
+        raise ValueError(str(error).replace(" - at `$", " - inside at `")) from error
 
 
-def _flatten_model(value: Any) -> Any:
-    if not _is_model(type(value)):
-        raise NotImplementedError(f"{type(value).__name__} is not a JSON type")
+def _flatten(value: Any) -> Any:
+    if not is_model(type(value)):
+        raise NotImplementedError(refusal(value))
     tree = value.model_dump(mode="json", by_alias=True, round_trip=True)
     _sort_sets(value.model_dump(mode="python", by_alias=True, round_trip=True), tree)
     return tree
+
+
+def _place_of(value: Any, error: Exception) -> str:
+    """Where inside a value that cannot be flattened the part stands that cannot be."""
+    place = ""
+    for _ in range(MAX_DEPTH):
+        for step, part in parts(value):
+            try:
+                msgspec.to_builtins(part, str_keys=True, enc_hook=_flatten)
+            except Exception as inner:
+                if str(inner) == str(error):
+                    place, value = place + step, part
+                    break
+        else:
+            break
+    return place
 
 
 def _sort_sets(value: Any, tree: Any) -> None:
@@ -213,62 +238,6 @@ def _sort_sets(value: Any, tree: Any) -> None:
     elif isinstance(tree, list) and isinstance(value, (list, tuple)):
         for one, part in zip(value, tree, strict=False):
             _sort_sets(one, part)
-
-
-def _compare(value: Any, rebuilt: Any, path: str, annotation: str) -> bool:
-    """Whether a set is inside; raises Encoding where a value came back as another type.
-
-    That JSON has no tuples, and no classes derived from its own types, is no loss.
-    """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return False
-    if not _came_back(value, rebuilt):
-        what, made = type(value).__name__, type(rebuilt).__name__
-        if isinstance(value, dict):
-            what, made = f"a {what} with keys that are no strings", f"{made} with other keys"
-        raise Encoding(
-            path, f"{what} is not a JSON type, and annotation {annotation} makes a {made} of it"
-        )
-    back = dict(_parts(rebuilt))
-    inside = [
-        _compare(part, back[place], path + place, annotation)
-        for place, part in _parts(value)
-        if place in back
-    ]
-    return isinstance(value, (set, frozenset)) or any(inside)
-
-
-def _came_back(value: Any, rebuilt: Any) -> bool:
-    if isinstance(value, dict):
-        return _odd_keys(value) <= _odd_keys(rebuilt)
-    if isinstance(value, (list, tuple)):
-        return True
-    if isinstance(value, (set, frozenset)):
-        return bool(value == rebuilt)
-    if isinstance(value, msgspec.Struct) or dataclasses.is_dataclass(value):
-        return type(value) is type(rebuilt)
-    if _is_model(type(value)):
-        return type(value) is type(rebuilt)
-    return isinstance(value, type(rebuilt))
-
-
-def _odd_keys(value: Any) -> set[type]:
-    """The types of a dictionary's keys, strings left out."""
-    keys = value if isinstance(value, dict) else ()
-    return {type(key) for key in keys if not isinstance(key, str)}
-
-
-def _parts(value: Any) -> Iterator[tuple[str, Any]]:
-    """What is inside a value, by its place in a path."""
-    if isinstance(value, dict):
-        yield from ((f".{key}", part) for key, part in value.items())
-    elif isinstance(value, (list, tuple)):
-        yield from ((f"[{number}]", part) for number, part in enumerate(value))
-    elif isinstance(value, msgspec.Struct):
-        yield from ((f".{name}", getattr(value, name)) for name in value.__struct_fields__)
-    elif dataclasses.is_dataclass(value):
-        names = (field.name for field in dataclasses.fields(value))
-        yield from ((f".{name}", getattr(value, name, None)) for name in names)
 
 
 def _misfit(error: Exception, path: str) -> tuple[str, str]:

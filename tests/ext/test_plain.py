@@ -10,7 +10,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from typing import Any
+from enum import StrEnum
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -21,6 +23,16 @@ from resonate_amqp.errors import Encoding
 from resonate_amqp.ext.plain import carried, flatten, rebuild
 from resonate_amqp.wire.codec import decode, encode
 from resonate_amqp.wire.typed import shape_of
+
+
+class Pace(StrEnum):
+    FAST = "fast"
+
+
+class Pair(NamedTuple):
+    left: int
+    right: int
+
 
 SCALARS = (
     st.none()
@@ -87,7 +99,12 @@ def test_objects_that_describe_themselves_are_reduced_as_kombu_reduces_them() ->
 
 def test_other_containers_come_as_the_plain_ones() -> None:
     value = OrderedDict(pair=(1, 2), raw=memoryview(b"raw"))
-    assert rebuild(flatten(value)) == {"pair": [1, 2], "raw": b"raw"}
+    assert rebuild(encodable(flatten(value))) == {"pair": [1, 2], "raw": b"raw"}
+
+
+def test_values_of_derived_classes_come_as_json_makes_them() -> None:
+    value = {Pace.FAST: [Pace.FAST, HTTPStatus.OK, Pair(1, 2)]}
+    assert rebuild(encodable(flatten(value))) == {"fast": ["fast", 200, [1, 2]]}
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+from collections import Counter, OrderedDict
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, Literal, NamedTuple, TypedDict
@@ -88,6 +89,39 @@ class Firm(pydantic.BaseModel):
 
     title: str
     founded: datetime
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Later(datetime):
+    """As pendulum's and pandas' instants are."""
+
+
+@dataclasses.dataclass
+class Ballot:
+    votes: Counter[str]
+    order: OrderedDict[str, date]
+
+
+class Tally(pydantic.BaseModel):
+    votes: Counter[str]
+    order: OrderedDict[str, int]
+
+
+class Held(pydantic.BaseModel):
+    model_config = pydantic.ConfigDict(extra="allow")
+
+    anything: Any
+
+
+class Guest(Person):
+    seat: int = 1
+
+
+class Party(pydantic.BaseModel):
+    host: Person
 
 
 class Unknown:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import base64
 import json
-from collections import OrderedDict
+import re
+from collections import Counter, OrderedDict, defaultdict
 from decimal import Decimal
-from typing import Any
+from enum import IntEnum, StrEnum
+from http import HTTPStatus
+from typing import Any, NamedTuple
 
 import pytest
 from hypothesis import given
@@ -68,8 +71,73 @@ def test_nothing_is_recorded_for_none() -> None:
     assert decode(EMPTY) is None
 
 
-def test_a_dictionary_of_another_class_comes_back_plain() -> None:
-    assert decode(encode(OrderedDict(a=1))) == {"a": 1}
+class Pair(NamedTuple):
+    left: int
+    right: int
+
+
+class Rows(list[int]):
+    pass
+
+
+class Mode(StrEnum):
+    FAST = "fast"
+
+
+class Size(IntEnum):
+    LARGE = 2
+
+
+class Markup(str):
+    """As Django's safe strings: `str(x)` is one again."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return self
+
+
+class Number(float):
+    """As numpy's."""
+
+
+class Bag(dict[str, int]):
+    pass
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        (defaultdict(int, a=1), r"defaultdict is .* derived from dict.*plain dict; pass dict\(x\)"),
+        (OrderedDict(a=1), r"pass dict\(x\), or annotate .* with OrderedDict\["),
+        (Counter("a"), r"pass dict\(x\), or annotate .* with Counter\["),
+        (Bag(a=1), r"pass dict\(x\)$"),
+        (Rows([1]), r"Rows is .* derived from list.*pass list\(x\)$"),
+        (Pair(1, 2), r"come back as a plain list; pass tuple\(x\), or annotate .* with Pair$"),
+        (Mode.FAST, r"pass its value \(x.value\), or annotate .* with Mode$"),
+        (Size.LARGE, r"derived from int.*pass its value \(x.value\), or annotate .* with Size$"),
+        (HTTPStatus.OK, r"derived from int.*x\.value"),
+        (Markup("<b>"), r'pass a plain str, such as ""\.join\(x\)$'),
+        (Number(2), r"Number is .* derived from float.*pass float\(x\)$"),
+        ({Mode.FAST: 1}, r"^key 'fast' is of type Mode, and would come back as a plain string"),
+    ],
+)
+def test_what_json_would_make_its_base_of_is_refused_by_its_place(value: Any, problem: str) -> None:
+    with pytest.raises(Encoding) as refused:
+        encode_call("f", 1, (), {"order": {"items": [0, value]}})
+    assert refused.value.path == "kwargs.order.items[1]"
+    assert re.search(problem, refused.value.problem)
+
+
+def test_each_remedy_makes_a_value_that_is_recorded() -> None:
+    plain: list[Any] = [
+        dict(defaultdict(int, a=1)),
+        list(Rows([1])),
+        tuple(Pair(1, 2)),
+        Mode.FAST.value,
+    ]
+    plain += [Size.LARGE.value, "".join(Markup("<b>")), float(Number(2))]
+    assert decode(encode(plain)) == [{"a": 1}, [1], [1, 2], "fast", 2, "<b>", 2.0]
 
 
 def _loop() -> list[Any]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections import Counter, OrderedDict, defaultdict, namedtuple
 from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
@@ -22,23 +23,31 @@ from resonate_amqp.errors import Encoding
 from resonate_amqp.wire.codec import decode, decode_call, encode, encode_call
 from resonate_amqp.wire.typed import Types, shape_of
 from tests.wire.kinds import (
+    Ballot,
     Card,
     Colour,
     Firm,
+    Guest,
+    Held,
+    Later,
     Level,
     Line,
     Loose,
     Opaque,
     Options,
     Order,
+    Party,
     Person,
     Point,
     Priority,
     Size,
+    Tally,
+    Text,
     Transfer,
     Unknown,
 )
 
+Pair = namedtuple("Pair", ["left", "right"])  # without types, on purpose
 NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, UTC)
 DAY = date(2026, 1, 2)
 LINE = Line("a", Decimal("1.10"), frozenset({"x", "y", "z"}))
@@ -96,12 +105,35 @@ def back(value: Any, annotation: Any) -> Any:
         ({"n": -(10**30)}, dict[str, int]),
         (3, Annotated[int, msgspec.Meta(gt=0)]),
         (1, Any),
+        (OrderedDict(b=1, a=2), OrderedDict),
+        (OrderedDict(b=1, a=2), OrderedDict[str, int]),
+        (OrderedDict([(DAY, LINE)]), OrderedDict[date, Line]),
+        (OrderedDict(b=ORDER), OrderedDict[str, Order] | None),
+        (OrderedDict(b={"x", "y"}), OrderedDict[str, set[str]]),
+        ([OrderedDict(b=Person(name="a", born=DAY))], list[OrderedDict[str, Person]]),
+        (OrderedDict(b=OrderedDict(a=DAY)), OrderedDict[str, OrderedDict[str, date]]),
+        (Counter("abba"), Counter[str]),
+        (Counter({2: 3}), Counter[int]),
+        (Counter(), Counter),
+        (Ballot(Counter("aab"), OrderedDict(b=DAY, a=DAY)), Ballot),
+        (Tally(votes=Counter("aab"), order=OrderedDict(b=1, a=2)), Tally),
+        ({Level.LOW: 1}, dict[Level, int]),
+        ({Size.LARGE: Size.SMALL}, dict[Size, Size]),
+        (Pair(1, 2), Pair),
     ],
 )
 def test_a_value_comes_back_as_the_type_of_its_annotation(value: Any, annotation: Any) -> None:
     again = back(value, annotation)
     assert again == value
     assert type(again) is type(value)
+
+
+@pytest.mark.parametrize("annotation", [OrderedDict, OrderedDict[str, int], dict[str, Any] | None])
+def test_a_dictionary_keeps_its_order(annotation: Any) -> None:
+    value = (dict if annotation not in (OrderedDict, OrderedDict[str, int]) else OrderedDict)(
+        b=1, a=2
+    )
+    assert list(back(value, annotation)) == ["b", "a"]
 
 
 def test_a_class_without_equality_comes_back_too() -> None:
@@ -128,7 +160,32 @@ def test_a_class_without_equality_comes_back_too() -> None:
         (NOW, datetime | str, "value", "cannot rebuild it: .*str-like"),
         (LINE, Line | Order, "value", "cannot rebuild it: .*dataclass"),
         (Unknown(), Unknown, "value", "nobody knows how to make a Unknown"),
-        (Loose(Unknown()), Loose, "value", "Unknown is not a JSON type"),
+        (Loose(Unknown()), Loose, "value.anything", "Unknown is not a JSON type"),
+        (Loose([0, Text("a")]), Loose, "value.anything[1]", "Text is .* derived from str"),
+        (Loose(defaultdict(list)), Loose, "value.anything", r"makes a dict of it; pass dict\(x\)"),
+        (Loose(Size.LARGE), Loose, "value.anything", r"makes a int of it; pass its value"),
+        (Loose({Level.LOW: 1}), Loose, "value.anything", "keys that are no strings"),
+        (Loose(Point(1, DAY)), Loose, "value.anything", "Point is not a JSON .*pass tuple"),
+        (OrderedDict(a=1), dict[str, int], "value", "OrderedDict is not .*makes a dict of it"),
+        (OrderedDict(a=1), Mapping[str, int], "value", "OrderedDict is not .*makes a dict of it"),
+        (OrderedDict({1: 1}), OrderedDict, "value", "keys that are no strings"),
+        (OrderedDict(b={"x"}, a=set()), OrderedDict[str, set[str]], "value", "order of its keys"),
+        (defaultdict(int), defaultdict[str, int], "value", "cannot rebuild it: nobody knows"),
+        (Level.LOW, str, "value", "Level is not .*makes a str of it; pass its value"),
+        (Size.LARGE, int, "value", "Size is not .*makes a int of it; pass its value"),
+        (Size.LARGE, float, "value", "Size is not .*makes a float of it; pass its value"),
+        (Point(1, DAY), tuple[int, date], "value", r"makes a tuple of it; pass tuple\(x\)"),
+        (frozenset({1}), set[int], "value", "frozenset is not .*makes a set of it"),
+        (Later.now(), datetime, "value", "Later is not a JSON type"),
+        (Held(anything=defaultdict(int)), Held, "value.anything", "makes a dict of it"),
+        (Held(anything=[Level.LOW]), Held, "value.anything[0]", "makes a str of it"),
+        (
+            Held.model_validate({"anything": 1, "more": Counter("a")}),
+            Held,
+            "value.more",
+            "makes a dict of it",
+        ),
+        (Party(host=Guest(name="a", born=DAY)), Party, "value.host", "makes a Person of it"),
         (Loose(float("nan")), Loose, "value.anything", "not a JSON number"),
         (Loose("\ud800"), Loose, "value.anything", "lone surrogate"),
         (Loose(10**5000), Loose, "value.anything", "4300 digits"),
@@ -157,6 +214,9 @@ def test_what_would_come_back_as_something_else_is_refused_by_its_place(
         (None, Line, "value", "got `null`"),
         (0, Annotated[int, msgspec.Meta(gt=0)], "value", "Expected `int` >= 1"),
         ("no base64!", bytes, "value", "base64"),
+        ({"a": "x"}, Counter[str], "value", "Expected `int`, got `str`"),
+        ([1], OrderedDict, "value", "Expected `object`, got `array`"),
+        ([{"a": [1]}], list[OrderedDict[str, list[str]]], "value[0]", "Expected `str`, got `int`"),
     ],
 )
 def test_what_does_not_fit_an_annotation_is_refused_by_its_place(

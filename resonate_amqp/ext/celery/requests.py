@@ -29,7 +29,7 @@ def reporting(task: Task, made: Made, *, inline: bool) -> type:
     class Request(base):
         acknowledged: bool
 
-        def __init__(self, message: Any, *args: Any, **kwargs: Any) -> None:
+        def __init__(self, message: Any, /, *args: Any, **kwargs: Any) -> None:
             super().__init__(message, *args, **kwargs)
             told = {
                 messages.QUEUE_HEADER: queue_named(message),

@@ -39,7 +39,7 @@ class Traced:
     def __init_subclass__(cls, **_: Any) -> None:
         """Does not call the `__init_subclass__` of the shop's task classes."""
 
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> Any:
         task: Any = self
         called: Any = super().__call__  # type: ignore[misc]  # a task's class follows
         request = task.request_stack.top

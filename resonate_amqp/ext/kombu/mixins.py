@@ -36,7 +36,7 @@ def durable_class(cls: C, made: Callable[..., Durable]) -> C:
         return durable.__get__(callback.__self__, cls)
 
     @functools.wraps(get_consumers)
-    def durable_consumers(self: Any, *args: Any, **kwargs: Any) -> list[Any]:
+    def durable_consumers(self: Any, /, *args: Any, **kwargs: Any) -> list[Any]:
         consumers = list(get_consumers(self, *args, **kwargs))
         for at, consumer in enumerate(consumers, 1):
             consumer.callbacks = [

@@ -31,6 +31,7 @@ from tests.core.world import (
     settle,
     suspend,
 )
+from tests.ledgers.commits import commits_fail
 
 Open = Callable[[], SqlLedger]
 
@@ -109,6 +110,27 @@ def test_a_lease_beyond_64_bits_leaves_the_task_pending(ledger: SqlLedger) -> No
     with pytest.raises(Exception, match=UNSTORABLE):
         ask(ledger, acquire("a", ttl=2**63 - 1))
     assert ask(ledger, acquire("a"))[0].status == 200
+
+
+def test_a_batch_whose_commit_fails_is_not_answered_and_leaves_nothing_behind(
+    sqlite_url: str,
+) -> None:
+    """Nothing before the COMMIT fails: it alone proves that anything was recorded."""
+    ledger, other = SqlLedger(sqlite_url), SqlLedger(sqlite_url)
+    ledger.promote(NOW)
+    ask(ledger, external("a"))
+    with commits_fail(ledger):
+        with pytest.raises(LedgerUnavailable, match="cannot be used"):
+            ask(ledger, settle("a"), external("b"), clock=NOW + 50)
+        with pytest.raises(LedgerUnavailable, match="cannot be used"):
+            ledger.trial()
+    ledger.trial()
+    assert [promise.pending for promise, _ in other.tree("a", 10)] == [True]
+    assert ledger.tree("b", 10) == other.tree("b", 10) == []
+    assert ask(ledger, settle("a"), external("b"))[0].applied
+    assert [promise.pending for promise, _ in other.tree("a", 10)] == [False]
+    ledger.close()
+    other.close()
 
 
 IMPATIENCE = {"sqlite": "PRAGMA busy_timeout=1", "postgresql": "SET lock_timeout='1ms'"}

@@ -142,14 +142,20 @@ class Hand:
 class Workshop:
     """One ledger, and the workers of one group, which know the functions of `registry`."""
 
-    def __init__(self, *functions: Callable[..., Any], max_deliveries: int = 10, **settings: Any):
+    def __init__(
+        self,
+        *functions: Callable[..., Any],
+        max_deliveries: int = 10,
+        ledger: MemoryLedger | None = None,
+        **settings: Any,
+    ) -> None:
         self.hands: list[Hand] = []
         self.sent: list[Group] = []
         self.lost: Callable[[str, bytes], bool] = lambda _queue, _body: False
         self.frozen = False
         self.office = Office(self._fate)
         self.random = Seeded(7)
-        self.ledger = MemoryLedger(Limits(max_deliveries))
+        self.ledger = ledger or MemoryLedger(Limits(max_deliveries))
         self.desk = self.office.service(self.ledger)
         self.client = self.office.client()
         self.registry = Registry()

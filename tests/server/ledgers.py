@@ -35,6 +35,17 @@ class Poisoned(MemoryLedger):
         return super().tree(origin, limit)
 
 
+class FailsOn(MemoryLedger):
+    """Fails on every group with a request of the kind `failing`, such as `task.fulfill`."""
+
+    failing = ""
+
+    def apply(self, batch: Batch, clock: int) -> Outcome:
+        if any(step.kind == self.failing for group in batch.groups for step in group.steps):
+            raise ZeroDivisionError(self.failing)
+        return super().apply(batch, clock)
+
+
 class Failing(MemoryLedger):
     """Does not answer while `down`; `forgets` tells whether a commit before that counted."""
 

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from pathlib import Path
 
 import pytest
 
 from resonate_amqp.core.model import TaskState
 from resonate_amqp.core.requests import OriginGet, PromiseGet, PromiseRegisterListener
+from resonate_amqp.ledgers import schema
 from resonate_amqp.ledgers.memory import MemoryLedger
+from resonate_amqp.ledgers.sql import SqlLedger
 from resonate_amqp.wire.address import DEAD_QUEUE
 from resonate_amqp.wire.envelope import MAX_MESSAGE_BYTES
 from tests.core.world import call, external, settle, timer
-from tests.server.desk import LEDGER, START, Office
+from tests.ledgers.commits import commits_fail
+from tests.server.desk import LEDGER, START, Office, executes
 from tests.server.ledgers import Failing, Poisoned, Shared
 from tests.wire.messages import asking, message, step
 
@@ -159,6 +163,27 @@ def test_while_the_database_does_not_answer_nothing_is_acknowledged() -> None:
     desk.run(1_100)
     assert client.replies().keys() == {group.id for group in groups}
     assert list(ledger.promises) == ["a", "b", "c"]
+
+
+def test_nothing_is_answered_or_acknowledged_while_every_commit_fails(tmp_path: Path) -> None:
+    """Everything before the COMMIT succeeds, so that the answers are known already."""
+    url = f"sqlite:///{tmp_path / 'ledger.db'}"
+    schema.prepare(url)
+    ledger = SqlLedger(url)
+    office = Office()
+    desk, client, worker = office.service(ledger), office.client(), office.worker("a")
+    assert client.ask(desk, external("before", LATER)).ok
+    group = client.group(call("a", LATER))
+    with commits_fail(ledger):
+        client.send(group)
+        desk.run(5_000)
+        assert not desk.service.promoted
+        assert office.broker.depth(LEDGER) >= 1
+    assert (client.replies(), executes(worker)) == ({}, [])
+    desk.run(1_100)
+    assert client.replies().keys() == {group.id}
+    assert [execute.promise.id for execute in executes(worker)] == ["a"]
+    ledger.close()
 
 
 def test_a_failing_database_is_no_hot_loop(caplog: pytest.LogCaptureFixture) -> None:

@@ -130,6 +130,23 @@ def test_a_reply_that_was_recorded_and_comes_again_unacknowledged_is_no_second_o
     assert office.dead() == []
 
 
+def test_a_reply_is_acknowledged_only_after_it_was_recorded() -> None:
+    """The database fails: its callee has answered, and will not do so again."""
+    office = Office()
+    ledger = Failing()
+    desk, client = office.service(ledger), office.client()
+    client.ask(desk, asks("q", RPC))
+    ledger.down = True
+    say(client.connection, "q", b"1")
+    desk.work()
+    assert not desk.service.promoted
+    assert office.broker.depth(LEDGER) == 1
+    ledger.down = False
+    desk.run(3_000)
+    assert outcome(desk, client, "q") == (PromiseState.RESOLVED, 1)
+    assert office.broker.depth(LEDGER) == 0
+
+
 def test_a_reply_about_a_task_that_was_claimed_is_passed_over() -> None:
     """Its holder tells the outcome; what Celery says besides is of no interest."""
     office, desk, client = opened()

@@ -21,11 +21,12 @@ class CorkedConnection(SelectConnection):  # type: ignore[misc]  # pika is untyp
         super().__init__(*args, **kwargs)
 
     def uncork(self) -> None:
-        """Hand what was held to the transport, as one piece."""
+        """Send what was held as one piece, as far as the socket takes it now."""
         if self._corked:
             held, self._corked = b"".join(self._corked), []
             if not self.is_closed:
                 super()._adapter_emit_data(held)
+                self._send_now()
 
     def abort(self) -> None:
         """Cut the connection without a word, with what was written and not sent."""
@@ -33,6 +34,12 @@ class CorkedConnection(SelectConnection):  # type: ignore[misc]  # pika is untyp
         if self._transport is not None:
             with contextlib.suppress(OSError):
                 self._transport._sock.shutdown(socket.SHUT_RDWR)
+
+    def _send_now(self) -> None:
+        """pika would send when its loop polls: several connections in whatever order it finds."""
+        transport = self._transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport._on_socket_writable()
 
     def _adapter_emit_data(self, data: bytes) -> None:
         self._corked.append(data)

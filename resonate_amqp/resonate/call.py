@@ -16,7 +16,13 @@ from resonate_amqp.runtime.commands import Seconds, seconds_of
 from resonate_amqp.runtime.handle import Handle
 from resonate_amqp.runtime.registry import Registered, Registry, unknown
 from resonate_amqp.settings import Settings
-from resonate_amqp.wire.address import canonical, check_id, check_root_id, check_schedule_id
+from resonate_amqp.wire.address import (
+    canonical,
+    check_id,
+    check_root_id,
+    check_schedule_id,
+    group_of,
+)
 from resonate_amqp.wire.codec import encode_call, result_of
 from resonate_amqp.wire.cron import check_cron
 from resonate_amqp.wire.foreign import check_call
@@ -58,6 +64,7 @@ class Callee:
     """Whether the own group has it, at whatever version."""
     found: Registered | None
     types: Types
+    func: Func
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +98,7 @@ def callee_of(registry: Registry, func: Func, version: int) -> Callee:
         name = latest.name if latest else getattr(func, "__name__", repr(func))
     wanted = version or (latest.version if latest else 1)
     found = registry.find(name, wanted) if latest else None
-    return Callee(name, wanted, latest is not None, found, found.types if found else types)
+    return Callee(name, wanted, latest is not None, found, found.types if found else types, func)
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +119,9 @@ class Calls:
         """A call to this process; raises UnknownFunction when it is not registered here."""
         callee = callee_of(self.registry, func, self.options.version)
         if callee.found is None:
+            if not isinstance(func, str):
+                own = self.settings.group
+                self.registry.check_elsewhere(func, callee.name, own, own)
             raise unknown(callee.name, self.registry.names(), self.options.version)
         if self.options.delay is not None:
             raise UsageError(f"run {callee.name!r} starts it at once; a delay is for rpc")
@@ -202,10 +212,13 @@ class Calls:
         )
 
     def _target(self, callee: Callee) -> str:
-        target = self.options.target
-        if target is None and not callee.known:
+        own, given = self.settings.group, self.options.target
+        target = canonical(own if given is None else given)
+        if not isinstance(callee.func, str):
+            self.registry.check_elsewhere(callee.func, callee.name, group_of(target), own)
+        if given is None and not callee.known:
             raise unknown(callee.name, self.registry.names())
-        return canonical(self.settings.group if target is None else target)
+        return target
 
     def _timeout_ms(self) -> int:
         timeout = self.options.timeout

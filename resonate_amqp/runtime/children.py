@@ -6,7 +6,6 @@ with what it asked for before.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -41,8 +40,15 @@ from resonate_amqp.runtime.commands import (
 )
 from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.outcomes import outcome_of
-from resonate_amqp.runtime.registry import LATEST, Registered, Registry, check_retried, unknown
-from resonate_amqp.wire.address import canonical, check_id
+from resonate_amqp.runtime.registry import (
+    LATEST,
+    Registered,
+    Registry,
+    check_retried,
+    registered_object,
+    unknown,
+)
+from resonate_amqp.wire.address import canonical, check_id, group_of
 from resonate_amqp.wire.codec import decode_call, encode, encode_call
 from resonate_amqp.wire.foreign import check_call
 from resonate_amqp.wire.tags import check_tags
@@ -237,7 +243,7 @@ def _function(family: Family, command: Invoke, version: int = LATEST) -> Registe
         return family.registry.find(command.func, version)
     registered = family.registry.of(command.func)
     if registered is None:
-        return family.registry.described(_raw(command.func), command.name)
+        return family.registry.described(registered_object(command.func), command.name)
     return family.registry.find(registered.name, version or registered.version)
 
 
@@ -256,18 +262,17 @@ def _named(family: Family, command: Invoke) -> tuple[str, int, Types]:
 
 
 def _target(family: Family, command: Invoke, name: str) -> str:
+    target = canonical(family.group if command.target is None else command.target)
+    if not isinstance(command.func, str):
+        group = group_of(target)
+        family.registry.check_elsewhere(command.func, name, group, family.group)
     if command.target is not None:
-        return canonical(command.target)
+        return target
     if family.registry.find(name) is None:
         raise unknown(name, family.registry.names())
-    return canonical(family.group)
+    return target
 
 
 def _deadline(family: Family, timeout: Seconds | None, now: int) -> int:
     seconds = family.timeout_s if timeout is None else seconds_of(timeout)
     return now + round(seconds * 1000)
-
-
-def _raw(func: Callable[..., Any]) -> Callable[..., Any]:
-    raw: Callable[..., Any] = getattr(func, "durable_function", func)
-    return raw

@@ -57,7 +57,7 @@ class Registry:
 
     def __init__(self) -> None:
         self._functions: dict[str, dict[int, Registered]] = {}
-        self._objects: dict[int, Registered] = {}
+        self._objects: dict[tuple[int, ...], Registered] = {}
         self._errors: dict[str, type[Exception]] = {}
         self._seen = functools.lru_cache(maxsize=256)(described)
 
@@ -83,9 +83,10 @@ class Registry:
         if retry is not None:
             check_retried(name, registered.workflow)
         self._functions.setdefault(name, {})[version] = registered
-        known = self._objects.setdefault(id(func), registered)
+        key = _identity(func)
+        known = self._objects.setdefault(key, registered)
         if known.version < version:
-            self._objects[id(func)] = registered
+            self._objects[key] = registered
         return registered
 
     def register_error(self, kind: Any, name: str | None = None) -> None:
@@ -117,9 +118,29 @@ class Registry:
         return len(self._functions.get(name, ())) > 1
 
     def of(self, func: Callable[..., Any]) -> Registered | None:
-        """The registration of a function object, the latest if there are several."""
-        raw = getattr(func, "durable_function", func)
-        return self._objects.get(id(raw)) or self._objects.get(id(func))
+        """The registration of this very function object, the latest if there are several.
+
+        A bound method is its function and its instance. What wraps a registered function is
+        another function.
+        """
+        return self._objects.get(_identity(registered_object(func)))
+
+    def check_elsewhere(self, func: Callable[..., Any], name: str, group: str, own: str) -> None:
+        """Raise UsageError for an object that is not registered and names no other group's.
+
+        `group` is where the call goes, `own` the caller's. By its name alone such an object would
+        stand for whatever else was registered under it.
+        """
+        if self.of(func) is not None or group != own:
+            return
+        other = self.find(name)
+        if other is None:
+            raise unknown(name, self.names())
+        raise UsageError(
+            f"{func!r} is not registered here, and {name!r} is {other.func!r}: register it under a "
+            "name of its own, register(function, name=…); or, if the other is meant, call it by "
+            "its name"
+        )
 
     def described(self, func: Callable[..., Any], name: str) -> Registered:
         """A function that is called by its object and is registered nowhere."""
@@ -152,6 +173,19 @@ class Registry:
 
     def __len__(self) -> int:
         return len(self._functions)
+
+
+def registered_object(func: Any) -> Any:
+    """What `register` was given, from what it gave back; any other object is itself."""
+    # functools.wraps copies attributes: a function that has this one only wraps the registered.
+    return func if inspect.isfunction(func) else getattr(func, "durable_function", func)
+
+
+def _identity(func: Any) -> tuple[int, ...]:
+    """What makes two function objects the same one."""
+    if inspect.ismethod(func):
+        return id(func.__func__), id(func.__self__)
+    return (id(func),)
 
 
 def described(

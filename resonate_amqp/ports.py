@@ -117,10 +117,14 @@ class Unconfirmed:
 
 @dataclass(frozen=True, slots=True)
 class Inspected:
-    """How many messages wait in a queue, those under way not counted; None: there is no queue."""
+    """How many messages wait in a queue, those under way not counted; None: there is no queue.
+
+    `consumers` is how many take them, as far as the broker tells.
+    """
 
     queue: str
     messages: int | None
+    consumers: int | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

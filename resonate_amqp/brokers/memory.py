@@ -1,8 +1,7 @@
 """MemoryBroker: a broker inside the process, with the semantics of RabbitMQ that we rely on.
 
-Queues are FIFO; a delivery stays unacknowledged until it is acked, given back, or its connection
-is cut, and then comes first again, flagged. `Faults` decide what happens to a publish, and `cut`
-loses a connection.
+Queues are FIFO; a delivery that is given back, or whose connection is cut, comes first again and is
+flagged. `Faults` decide what happens to a publish, and `cut` loses a connection.
 """
 
 from __future__ import annotations
@@ -64,9 +63,6 @@ class _Handle:
     message: _Message
 
 
-Returned = Callable[[], Sequence[_Handle]]
-
-
 class MemoryBroker:
     """The broker itself; `connect` gives what a worker or a ledger service holds."""
 
@@ -86,8 +82,13 @@ class MemoryBroker:
 
     def depth(self, queue: str) -> int:
         """How many messages wait in the queue, deliveries under way not counted."""
+        return self.state(queue)[0] or 0
+
+    def state(self, queue: str) -> tuple[int | None, int | None]:
+        """How many messages wait in the queue, and how many consumers it has; None: no queue."""
         with self._lock:
-            return len(self._queues[queue].waiting) if queue in self._queues else 0
+            found = self._queues.get(queue)
+            return (None, None) if found is None else (len(found.waiting), len(found.consumers))
 
     def bodies(self, queue: str) -> list[bytes]:
         """The waiting messages of a queue, first in first."""
@@ -186,7 +187,9 @@ class MemoryBroker:
                 for consumer in gone.consumers:
                     consumer.connection.lose_consumer(queue, "the queue was deleted")
 
-    def leave(self, connection: MemoryConnection, returned: Returned) -> None:
+    def leave(
+        self, connection: MemoryConnection, returned: Callable[[], Sequence[_Handle]]
+    ) -> None:
         """Return a lost connection's deliveries and drop its exclusive queues."""
         with self._lock:
             touched = list(self._queues)
@@ -273,8 +276,7 @@ class MemoryConnection:
                 self.push(Refused(thing.name, "it does not exist"))
 
     def inspect(self, queue: str) -> None:
-        known = queue in self._broker.queues()
-        self.push(Inspected(queue, self._broker.depth(queue) if known else None))
+        self.push(Inspected(queue, *self._broker.state(queue)))
 
     def consume(
         self, queue: Queue, *, prefetch: int, auto_ack: bool = False, passive: bool = False

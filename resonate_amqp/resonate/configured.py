@@ -37,6 +37,22 @@ class Found:
     refusal: UsageError | None = None
 
 
+def chosen_url(url: str | None, ledger: str | None, has_system: bool) -> str | None:
+    """The broker that code names: empty where it names an embedded system; None for neither.
+
+    What code names counts more than what the environment names. Raises UsageError where the code
+    names two systems.
+    """
+    if has_system and (url or ledger):
+        raise UsageError(f"give either {'url' if url else 'ledger'}= or system=, not both")
+    if url and ledger:
+        raise UsageError(
+            "url= names a broker, whose ledger is a service of its own: give ledger= to "
+            "`resonate-amqp ledger serve`, or leave url= away to embed the ledger here"
+        )
+    return "" if has_system or ledger else url
+
+
 class Reading:
     """Settings that are read once; shared by an instance and its views.
 

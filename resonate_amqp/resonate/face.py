@@ -16,11 +16,11 @@ from weakref import WeakSet
 
 from resonate_amqp.core.model import Promise, Task, origin_of
 from resonate_amqp.core.requests import OriginGet, PromiseCreate
-from resonate_amqp.errors import ResonateError, Stopped, UsageError
+from resonate_amqp.errors import ResonateError, Stopped
 from resonate_amqp.ports import Telemetry
 from resonate_amqp.resonate.call import CallOptions, Calls, Func
 from resonate_amqp.resonate.claiming import Claiming
-from resonate_amqp.resonate.configured import Reading
+from resonate_amqp.resonate.configured import Reading, chosen_url
 from resonate_amqp.resonate.embedded import Embedded, open_broker
 from resonate_amqp.resonate.failpoints import Mishap, armed
 from resonate_amqp.resonate.functions import Function
@@ -65,9 +65,8 @@ class Resonate(Transactions, Scheduling, Claiming):
         telemetry: Telemetry | None = None,
         **settings: Any,
     ) -> None:
-        if system is not None and url:
-            raise UsageError("give either url= or system=, not both")
-        given = settings | {"url": "" if system is not None else url, "group": group, "pid": pid}
+        given = settings | {"url": url, "group": group, "pid": pid}
+        given["url"] = chosen_url(url, settings.get("ledger"), system is not None)
         super().__init__()
         self._reading = Reading(given)
         self._system = system

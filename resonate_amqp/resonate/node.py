@@ -10,8 +10,9 @@ from concurrent.futures import Future
 from functools import partial
 from typing import Any
 
-from resonate_amqp.core.model import Promise
+from resonate_amqp.core.model import TARGET, Promise
 from resonate_amqp.core.requests import (
+    PromiseCreate,
     PromiseRegisterListener,
     Query,
     Request,
@@ -143,6 +144,9 @@ class Node:
         listener = PromiseRegisterListener(awaited=promise_id, address="")
 
         def begin(done: Done) -> None:
+            if isinstance(request, PromiseCreate):
+                self.session.unserved.called(request.tags.get(TARGET, ""))
+
             def answered(reply: Reply | ResonateError) -> None:
                 told = reply
                 try:

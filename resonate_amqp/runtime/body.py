@@ -231,7 +231,7 @@ class Body:
         """What goes with a want that is about to be sent."""
         match want:
             case PromiseCreate():
-                steps.tell_called(self._telemetry, self.id, want)
+                steps.tell_called(self._telemetry, self._session.unserved, self.id, want)
             case Await(id=promise_id):
                 self._awaited.add(promise_id)
             case Halt(reason=reason):

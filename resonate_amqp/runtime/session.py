@@ -32,6 +32,7 @@ from resonate_amqp.runtime.alarms import Alarm, Alarms
 from resonate_amqp.runtime.calls import Calls, Trouble
 from resonate_amqp.runtime.listeners import Listeners
 from resonate_amqp.runtime.silence import Silence
+from resonate_amqp.runtime.unserved import Unserved
 from resonate_amqp.wire.envelope import decode_replies
 from resonate_amqp.wire.topology import Queue, reply_queue
 
@@ -78,6 +79,7 @@ class Session:
         self.alarms = Alarms()
         self.calls = Calls(broker, clock, random, self.alarms)
         self.listeners = Listeners(self.calls, clock, self.alarms)
+        self.unserved = Unserved(broker, clock, self.alarms)
         self._silence = Silence(clock)
         self._posts: deque[Callable[[], None]] = deque()
         self._woken = False
@@ -171,15 +173,11 @@ class Session:
                 if not self._rerouting.pending:
                     self._rerouting = self.later(REROUTE_MS, self.calls.repeat_all)
             case (
-                Delivery()
-                | Consuming()
-                | ConsumerLost()
-                | Refused()
-                | Confirmed()
-                | Unconfirmed()
-                | Inspected()
+                Delivery() | Consuming() | ConsumerLost() | Refused() | Confirmed() | Unconfirmed()
             ):
                 pass
+            case Inspected():
+                self.unserved.inspected(event)
             case _:
                 assert_never(event)
         if self._consumer is not None:

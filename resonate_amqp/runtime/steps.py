@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import assert_never
 
-from resonate_amqp.core.model import EXTERNAL, MIRROR, SCOPE
+from resonate_amqp.core.model import EXTERNAL, MIRROR, SCOPE, TARGET
 from resonate_amqp.core.requests import (
     PromiseCreate,
     PromiseRegisterListener,
@@ -18,6 +18,7 @@ from resonate_amqp.core.requests import (
 from resonate_amqp.ports import Telemetry
 from resonate_amqp.runtime.held import Held
 from resonate_amqp.runtime.replay import Abandon, Await, Finish, Halt, Leaf, Want
+from resonate_amqp.runtime.unserved import Unserved
 from resonate_amqp.wire.envelope import MIRRORS
 
 GROUP_BYTES = 2 * 1024 * 1024
@@ -91,8 +92,11 @@ def fitting(wants: list[Want]) -> int:
     return len(wants)
 
 
-def tell_called(telemetry: Telemetry, parent_id: str, create: PromiseCreate) -> None:
+def tell_called(
+    telemetry: Telemetry, unserved: Unserved, parent_id: str, create: PromiseCreate
+) -> None:
     """Tell that a body calls or runs a function."""
+    unserved.called(create.tags.get(TARGET, ""))
     function = create.param.headers.get("func", "")
     if function:
         kind = "runs" if create.tags.get(SCOPE) == "local" else "calls"

@@ -117,9 +117,9 @@ class RabbitBroker:
             return
         self._measured.add(queue)
 
-        def done(count: int | None) -> None:
+        def done(messages: int | None, consumers: int | None) -> None:
             self._measured.discard(queue)
-            self._push(Inspected(queue, count))
+            self._push(Inspected(queue, messages, consumers))
 
         measure(connection, queue, done)
 

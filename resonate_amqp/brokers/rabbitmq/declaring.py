@@ -42,17 +42,17 @@ def ensure(
 
 
 def measure(
-    connection: pika.SelectConnection, queue: str, done: Callable[[int | None], None]
+    connection: pika.SelectConnection, queue: str, done: Callable[[int | None, int | None], None]
 ) -> None:
-    """Tell how many messages wait in a queue; None when there is none of that name."""
+    """Tell how many messages wait in a queue and how many consumers it has; None: no such queue."""
 
     def closed(_channel: Channel, error: BaseException) -> None:
         if getattr(error, "reply_code", 0) == 404:
-            done(None)
+            done(None, None)
 
     def opened(channel: Channel) -> None:
         def declared(frame: Any) -> None:
-            done(int(frame.method.message_count))
+            done(int(frame.method.message_count), int(frame.method.consumer_count))
             channel.close()
 
         channel.add_on_close_callback(closed)

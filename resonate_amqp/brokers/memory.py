@@ -9,9 +9,10 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from resonate_amqp.brokers.faults import Fate, Faults
+from resonate_amqp.brokers.queues import Consumer, Handle, Message, Waiting
 from resonate_amqp.ports import (
     Confirmed,
     ConsumerLost,
@@ -27,40 +28,7 @@ from resonate_amqp.ports import (
 from resonate_amqp.wire.properties import PLAIN, Properties
 from resonate_amqp.wire.topology import Exchange, Queue
 
-
-@dataclass(frozen=True, slots=True)
-class _Message:
-    body: bytes
-    reply_to: str
-    properties: Properties = PLAIN
-    redeliveries: int = 0
-
-
-@dataclass(slots=True)
-class _Consumer:
-    connection: MemoryConnection
-    prefetch: int
-    auto_ack: bool
-    unacked: int = 0
-
-
-@dataclass(slots=True)
-class _Queue:
-    spec: Queue
-    owner: MemoryConnection | None
-    waiting: deque[_Message] = field(default_factory=deque)
-    consumers: list[_Consumer] = field(default_factory=list)
-
-    @property
-    def single_active(self) -> bool:
-        return dict(self.spec.arguments).get("x-single-active-consumer", False) is True
-
-
-@dataclass(slots=True, eq=False)
-class _Handle:
-    queue: str
-    consumer: _Consumer
-    message: _Message
+Returned = Callable[[], Sequence[Handle]]
 
 
 class MemoryBroker:
@@ -73,9 +41,9 @@ class MemoryBroker:
         self.faults = faults
         self._reroute = reroute or {}
         self._lock = threading.RLock()
-        self._queues: dict[str, _Queue] = {}
+        self._queues: dict[str, Waiting] = {}
         self._exchanges: dict[str, dict[str, set[str]]] = {}
-        self._delayed: list[tuple[str, _Message]] = []
+        self._delayed: list[tuple[str, Message]] = []
 
     def connect(self) -> MemoryConnection:
         return MemoryConnection(self)
@@ -114,14 +82,14 @@ class MemoryBroker:
             if thing.name not in self._queues:
                 if passive:
                     return False
-                self._queues[thing.name] = _Queue(thing, owner if thing.exclusive else None)
+                self._queues[thing.name] = Waiting(thing, owner if thing.exclusive else None)
             for exchange, key in thing.bindings:
                 self._exchanges[exchange].setdefault(key, set()).add(thing.name)
             for exchange, key in thing.unbound:
                 self._exchanges[exchange].get(key, set()).discard(thing.name)
             return True
 
-    def subscribe(self, queue: str, consumer: _Consumer) -> None:
+    def subscribe(self, queue: str, consumer: Consumer) -> None:
         with self._lock:
             self._queues[queue].consumers.append(consumer)
             self._dispatch(queue)
@@ -152,7 +120,7 @@ class MemoryBroker:
         with self._lock:
             return not exchange or exchange in self._exchanges
 
-    def route(self, exchange: str, key: str, message: _Message, persistent: bool) -> bool:
+    def route(self, exchange: str, key: str, message: Message, persistent: bool) -> bool:
         """Put a message where its key leads; false when no queue takes it."""
         with self._lock:
             if not exchange:
@@ -167,7 +135,7 @@ class MemoryBroker:
                     self._enqueue(name, message)
             return bool(found)
 
-    def settle(self, handle: _Handle, *, requeue: bool, lost: bool = False) -> None:
+    def settle(self, handle: Handle, *, requeue: bool, lost: bool = False) -> None:
         with self._lock:
             handle.consumer.unacked -= 1
             queue = self._queues.get(handle.queue)
@@ -187,9 +155,7 @@ class MemoryBroker:
                 for consumer in gone.consumers:
                     consumer.connection.lose_consumer(queue, "the queue was deleted")
 
-    def leave(
-        self, connection: MemoryConnection, returned: Callable[[], Sequence[_Handle]]
-    ) -> None:
+    def leave(self, connection: MemoryConnection, returned: Callable[[], Sequence[Handle]]) -> None:
         """Return a lost connection's deliveries and drop its exclusive queues."""
         with self._lock:
             touched = list(self._queues)
@@ -207,7 +173,7 @@ class MemoryBroker:
         kept = [c for c in self._queues[queue].consumers if c.connection is not connection]
         self._queues[queue].consumers = kept
 
-    def _enqueue(self, name: str, message: _Message) -> None:
+    def _enqueue(self, name: str, message: Message) -> None:
         if name in self._queues:
             self._queues[name].waiting.append(message)
             self._dispatch(name)
@@ -224,7 +190,7 @@ class MemoryBroker:
                 queue.consumers.remove(consumer)
                 queue.consumers.append(consumer)
             message = queue.waiting.popleft()
-            handle = _Handle(name, consumer, message)
+            handle = Handle(name, consumer, message)
             consumer.unacked += not consumer.auto_ack
             delivery = Delivery(
                 queue=name,
@@ -246,7 +212,7 @@ class MemoryConnection:
         self._broker = broker
         self._ready = threading.Condition()
         self._events: deque[Event] = deque()
-        self._unacked: dict[int, _Handle] = {}
+        self._unacked: dict[int, Handle] = {}
         self._consumed: list[str] = []
         self._epoch = 0
         self._open = False
@@ -291,7 +257,7 @@ class MemoryConnection:
             return
         self._consumed.append(queue.name)
         self.push(Consuming(queue.name))
-        self._broker.subscribe(queue.name, _Consumer(self, prefetch, auto_ack))
+        self._broker.subscribe(queue.name, Consumer(self, prefetch, auto_ack))
 
     def cancel(self, queue: str) -> None:
         if queue in self._consumed:
@@ -323,7 +289,7 @@ class MemoryConnection:
         if not self._broker.knows(exchange):
             self.push(Unconfirmed(tokens, "" if token else f"no exchange {exchange!r}"))
             return
-        routed = self._broker.route(exchange, key, _Message(body, reply_to, properties), persistent)
+        routed = self._broker.route(exchange, key, Message(body, reply_to, properties), persistent)
         if not routed and mandatory:
             self.push(Unconfirmed(tokens, key))
         elif token:
@@ -388,7 +354,7 @@ class MemoryConnection:
         self._open = False
         self._broker.leave(self, self._let_go)
 
-    def _let_go(self, queue: str | None = None) -> list[_Handle]:
+    def _let_go(self, queue: str | None = None) -> list[Handle]:
         """Forget the deliveries of one queue, or of all; answers those to be returned."""
         with self._ready:
             mine = [h for h in self._unacked.values() if queue in (None, h.queue)]

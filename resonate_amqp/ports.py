@@ -7,6 +7,7 @@ events of one poll, and publish, acknowledge and sleep only through these ports.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
@@ -294,6 +295,13 @@ class Executor(Protocol):
         is_async: bool,
     ) -> None:
         """Run `work` (await what it answers, if `is_async`); call `done` on any thread."""
+        ...
+
+    def may_wait(self, settled: Future[Any]) -> bool:
+        """Whether the caller's thread may wait for this, and work still be done meanwhile.
+
+        It counts as waiting until this is settled, or its work has ended.
+        """
         ...
 
     def close(self) -> None:

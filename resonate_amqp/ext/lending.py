@@ -167,6 +167,9 @@ class LentExecutor:
         self._lent = lent
         self._attempt = attempt
 
+    def may_wait(self, settled: Future[Any]) -> bool:
+        return True
+
     def submit(self, work: Work, done: Answer, *, is_async: bool) -> None:
         """Run `work`, which is no coroutine function; `done` is called in the lending thread."""
         assert not is_async

@@ -23,6 +23,7 @@ from resonate_amqp.errors import LedgerError, ResonateError, Stopped, UsageError
 from resonate_amqp.ports import Broker, Clock, Executor, Failpoints, Telemetry
 from resonate_amqp.resonate.conflicts import conflict
 from resonate_amqp.resonate.machine import Drive, Pump, SystemClock, SystemRandom
+from resonate_amqp.runtime.branches import stepping
 from resonate_amqp.runtime.claims import Claim, Settled
 from resonate_amqp.runtime.deadletters import Dead
 from resonate_amqp.runtime.registry import Registry
@@ -191,14 +192,27 @@ class Node:
         self._fail_waiting(Stopped("the process was killed"))
 
     def may_block(self, settled: Settling | None = None, timeout: float | None = None) -> None:
-        """Called before waiting for `settled`; raises UsageError on the node's own thread.
+        """Called before waiting for `settled`; raises UsageError where nobody may block.
 
-        That thread would wait for itself.
+        The node's own thread would wait for itself, the loop of async functions would keep all
+        others waiting, and the last thread of the pool may be what is waited for.
         """
         if self._pump.current():
             raise UsageError(
                 "a workflow's body waited for an answer that its own thread brings; yield "
-                "ctx.rfc(…) or ctx.rfi(…) instead, or wait in a leaf: yield ctx.lfc(function)"
+                "ctx.rfc(…) or ctx.rfi(…) instead, or ctx.get(id) for an execution that is there"
+            )
+        if stepping():
+            raise UsageError(
+                "an async function waited, and with it every other of this process; in a workflow "
+                "await ctx.rfc(…), ctx.rfi(…) or ctx.get(id), in a leaf `await handle`, "
+                "resonate.arpc(…) or asyncio.to_thread(…)"
+            )
+        if settled is not None and not self._executor.may_wait(settled):
+            raise UsageError(
+                f"all {self._settings.threads} threads wait for other calls, which may need one to "
+                "run; let a workflow wait, which needs no thread: yield ctx.rfc(…). The setting "
+                "`threads` is how many there are"
             )
 
     def _send(

@@ -152,6 +152,17 @@ def _abandon(branch: Branch) -> None:
         log.exception("%s failed while it was closed", branch.id)
 
 
+def stepping() -> bool:
+    """Whether the caller is an async body, or what it calls, on the loop that runs the bodies."""
+    if not isinstance(CURRENT.get(), Branch):
+        return False
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:  # a thread that was handed the context variables
+        return False
+    return True
+
+
 def due(awaited: Any) -> bool:
     """Whether whoever waits for this is about to be woken."""
     parts = getattr(awaited, "_children", None)

@@ -10,6 +10,7 @@ import asyncio
 import queue
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from resonate_amqp.runtime.branches import hosting
@@ -29,6 +30,8 @@ class ThreadExecutor:
         self._lock = threading.Lock()
         self._threads = 0
         self._idle = 0
+        self._own: set[int] = set()
+        self._waiting: set[int] = set()
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def submit(self, work: Callable[[], Any], done: Done, *, is_async: bool) -> None:
@@ -44,6 +47,22 @@ class ThreadExecutor:
             elif self._idle:
                 self._idle -= 1
 
+    def may_wait(self, settled: Future[Any]) -> bool:
+        """False for the last thread that does not wait: what it waits for may need a thread."""
+        here = threading.get_ident()
+        with self._lock:
+            if here not in self._own:
+                return True
+            if len(self._waiting | {here}) >= self._limit:
+                return False
+            self._waiting.add(here)
+        settled.add_done_callback(lambda _settled: self._goes_on(here))
+        return True
+
+    def _goes_on(self, thread: int) -> None:
+        with self._lock:
+            self._waiting.discard(thread)
+
     def close(self) -> None:
         with self._lock:
             for _ in range(self._threads):
@@ -52,6 +71,9 @@ class ThreadExecutor:
             self._loop.call_soon_threadsafe(self._loop.stop)
 
     def _run(self) -> None:
+        here = threading.get_ident()
+        with self._lock:
+            self._own.add(here)
         while True:
             item = self._work.get()
             if item is None:
@@ -66,6 +88,7 @@ class ThreadExecutor:
             del item, work, done
             with self._lock:
                 self._idle += 1
+                self._waiting.discard(here)
 
     def _submit_async(self, work: Callable[[], Any], done: Done) -> None:
         if self._loop is None:

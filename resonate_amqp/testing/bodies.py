@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import Any, cast
 
 from resonate_amqp.core.model import Promise
@@ -47,6 +48,9 @@ class Bodies:
 
     def now(self) -> int:
         return 0
+
+    def may_wait(self, settled: Future[Any]) -> bool:
+        return True
 
     def submit(
         self,

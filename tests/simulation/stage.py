@@ -11,6 +11,7 @@ import asyncio
 import random
 from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import Future
 from typing import Any
 
 from resonate_amqp.brokers.faults import Fate
@@ -95,6 +96,9 @@ class Postponed:
         self._stage = stage
         self.waiting: list[tuple[int, Callable[[], None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def may_wait(self, settled: Future[Any]) -> bool:
+        return True
 
     def submit(
         self,

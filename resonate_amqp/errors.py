@@ -93,11 +93,15 @@ class BrokerError(ResonateError):
     """The broker cannot be reached, or lacks what a call needs."""
 
 
+REMOTE_LINES = "Where it was raised:\n"
+"""How the note begins by which a printed RemoteError shows its remote traceback."""
+
+
 class RemoteError(ResonateError):
     """A durable function failed, somewhere.
 
     `type_name` is the name of the exception's type where it was raised, `remote_traceback` the
-    text of its traceback there, or an empty string.
+    text of its traceback there, or an empty string; it is printed as a note, below the message.
     """
 
     def __init__(self, message: str, type_name: str = "", remote_traceback: str = "") -> None:
@@ -105,6 +109,8 @@ class RemoteError(ResonateError):
         self.message = message
         self.type_name = type_name
         self.remote_traceback = remote_traceback
+        if remote_traceback:
+            self.add_note(REMOTE_LINES + remote_traceback.rstrip("\n"))
 
     def __str__(self) -> str:
         return f"{self.type_name}: {self.message}" if self.type_name else self.message

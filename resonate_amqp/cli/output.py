@@ -50,8 +50,9 @@ def exit_code_of(error: BaseException) -> int | None:
 
 
 def text_of(error: BaseException) -> str:
-    """What is said of an error; one that was raised elsewhere is named with its type."""
-    return str(error.__cause__ if isinstance(error.__cause__, RemoteError) else error)
+    """What is said of an error; one that was raised elsewhere with its type and its lines."""
+    told = error.__cause__ if isinstance(error.__cause__, RemoteError) else error
+    return "\n".join([str(told), *getattr(told, "__notes__", ())])
 
 
 def fail(text: str) -> None:

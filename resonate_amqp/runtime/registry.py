@@ -12,7 +12,7 @@ from resonate_amqp.core.model import Value
 from resonate_amqp.errors import Encoding, UnknownFunction, UsageError
 from resonate_amqp.runtime.annotations import types_of
 from resonate_amqp.runtime.retry import Never, RetryPolicy
-from resonate_amqp.wire.codec import type_name
+from resonate_amqp.wire.failures import type_name
 from resonate_amqp.wire.typed import Shape, Types
 
 LATEST = 0

@@ -8,23 +8,19 @@ tuples come back as lists, and nothing else changes.
 from __future__ import annotations
 
 import base64
-import builtins
 import json
-import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from resonate_amqp.core.model import EMPTY, Promise, PromiseState, Value
 from resonate_amqp.errors import Canceled, Encoding, RemoteError, TimedOut
+from resonate_amqp.wire.failures import MAX_NAME, made_again, record_of, taken_apart
 from resonate_amqp.wire.plain import check, check_text
 from resonate_amqp.wire.tags import check_name
 from resonate_amqp.wire.typed import UNTYPED, Shape, Types
 
 MAX_VALUE_BYTES = 1024 * 1024
-MAX_TRACEBACK = 16_384
-MAX_MESSAGE = 65_536
-MAX_NAME = 1_000
 NO_ERRORS: Mapping[str, type[Exception]] = {}
 
 
@@ -100,38 +96,23 @@ def decode_call(param: Value) -> Call:
 
 
 def encode_error(error: BaseException) -> Value:
-    """An exception as it is recorded: type name, message, traceback; its args where JSON can.
+    """An exception as it is recorded: with all that Python would print of it, shortened.
 
     Raises nothing, whatever the exception is. A traceback from another process comes before the
     one from here.
     """
-    remote = error if isinstance(error, RemoteError) else error.__cause__
-    origin = remote.remote_traceback if isinstance(remote, RemoteError) else ""
-    name = error.type_name if isinstance(error, RemoteError) else type_name(type(error))
-    here = "".join(traceback.format_exception(error))
-    trace = f"{origin}\n{here}" if origin else here
-    args = None if isinstance(error, RemoteError) else error.args
-    return encode_failure(name, _message(error), trace, args)
+    record = taken_apart(error)
+    try:
+        return _rejection(record)
+    except Encoding:  # a text of control characters takes six times its length
+        return encode_failure(record["type"], record["message"][:MAX_NAME], record["traceback"])
 
 
 def encode_failure(
     name: str, message: object, trace: str, args: list[Any] | tuple[Any, ...] | None = None
 ) -> Value:
     """An error as it is recorded, from its parts; `args` only if they can be."""
-    name = _plain(name)[:MAX_NAME].replace("\0", r"\0")
-    record: dict[str, Any] = {
-        "__type": "error",
-        "type": name,
-        "message": _plain(message)[:MAX_MESSAGE],
-        "traceback": _plain(trace)[-MAX_TRACEBACK:],
-    }
-    if args is not None:
-        try:
-            if len(_data(args, "args")) <= MAX_MESSAGE:
-                record["args"] = args
-        except Encoding:
-            record.pop("args", None)
-    return Value({"error": name}, _packed(record, "error"))
+    return _rejection(record_of(name, message, trace, args))
 
 
 def recorded_result(value: Any) -> tuple[PromiseState, Value]:
@@ -158,20 +139,7 @@ def error_of(promise: Promise, errors: Mapping[str, type[Exception]] = NO_ERRORS
         return RemoteError(str(error), "Encoding")
     if not isinstance(record, dict) or record.get("__type") != "error":
         return RemoteError(json.dumps(record), "rejected")
-    remote = RemoteError(
-        str(record.get("message", "")),
-        str(record.get("type", "")),
-        str(record.get("traceback", "")),
-    )
-    kind = errors.get(remote.type_name) or getattr(builtins, remote.type_name, None)
-    if not (isinstance(kind, type) and issubclass(kind, Exception)):
-        return remote
-    try:
-        own: Exception = kind(*record.get("args", [remote.message]))
-    except Exception:  # a type that takes other arguments stays a RemoteError
-        return remote
-    own.__cause__ = remote
-    return own
+    return made_again(record, errors)
 
 
 def result_of(
@@ -189,16 +157,8 @@ def result_of(
     raise error_of(promise, errors)
 
 
-def type_name(kind: type) -> str:
-    """`ValueError` for a builtin, `package.module.Name` for any other type."""
-    return (
-        kind.__name__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
-    )
-
-
-def _data(value: Any, path: str) -> str:
-    check(value, path)
-    return _packed(value, path)
+def _rejection(record: dict[str, Any]) -> Value:
+    return Value({"error": record["type"]}, _packed(record, "error"))
 
 
 def _plain_of(value: Any, path: str, shape: Shape | None) -> Any:
@@ -235,18 +195,6 @@ def _packed(value: Any, path: str) -> str:
             "store it elsewhere and pass a reference",
         )
     return base64.b64encode(raw).decode()
-
-
-def _plain(text: object) -> str:
-    plain = text if isinstance(text, str) else repr(text)
-    return plain.encode(errors="backslashreplace").decode()
-
-
-def _message(error: BaseException) -> str:
-    try:
-        return error.message if isinstance(error, RemoteError) else str(error)
-    except Exception:  # the user's __str__ may do anything
-        return "the error cannot be printed"
 
 
 def _no_number(name: str) -> float:

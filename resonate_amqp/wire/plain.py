@@ -63,6 +63,23 @@ def check_text(text: str, path: str) -> None:
         raise Encoding(path, "the text holds a lone surrogate, which is no character") from None
 
 
+def flattened(value: Any) -> Any:
+    """The value with the base of each class that is derived from one of JSON's own types."""
+    base = base_of(value)
+    if base is dict:
+        return {_flat_key(key): flattened(item) for key, item in dict.items(value)}
+    if base is list or base is tuple:
+        return [flattened(item) for item in value]
+    if base is None or base is type(value) or isinstance(value, bool):
+        return value
+    # An enum's own methods tell its name, and a safe string of Django's stays one under `str`.
+    return {str: str.__str__, int: int.__int__, float: float.__float__}[base](value)
+
+
+def _flat_key(key: Any) -> Any:
+    return str.__str__(key) if isinstance(key, str) else key
+
+
 def base_of(value: Any) -> type | None:
     """The type of JSON that a value's class is derived from; None for any other class."""
     return next((base for base in BASES if isinstance(value, base)), None)

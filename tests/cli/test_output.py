@@ -26,7 +26,16 @@ def test_a_remote_error_of_a_builtin_type_is_a_rejection_with_its_type(raised: E
 
     assert type(error) is type(raised)
     assert exit_code_of(error) == 3
-    assert text_of(error) == f"{type(raised).__name__}: {raised}"
+    assert text_of(error).splitlines()[0] == f"{type(raised).__name__}: {raised}"
+
+
+def test_a_remote_error_is_told_with_the_lines_where_it_was_raised() -> None:
+    remote = RemoteError("no", "shop.OutOfStock", "Traceback (most recent call last):\n  in sell\n")
+    own = ValueError("no")
+    own.__cause__ = remote
+    for error in (remote, own):
+        assert text_of(error).startswith("shop.OutOfStock: no\n")
+        assert "in sell" in text_of(error)
 
 
 @pytest.mark.parametrize(

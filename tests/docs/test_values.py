@@ -9,4 +9,4 @@ PAGE = ROOT / "docs" / "reference" / "values.md"
 
 
 def test_the_page_prints_what_it_says() -> None:
-    assert run_page(PAGE)[1] == 8
+    assert run_page(PAGE)[1] == 9

@@ -21,7 +21,7 @@ from resonate_amqp import (
     Resonate,
     UsageError,
 )
-from resonate_amqp.wire.codec import type_name
+from resonate_amqp.wire.failures import type_name
 
 Body = Generator[Any, Any, Any]
 WAIT_S = 10

@@ -8,7 +8,6 @@ and task classes of a shop may catch, so it is raised as Leaving until it has pa
 from __future__ import annotations
 
 import sys
-import traceback
 from typing import Any
 
 import billiard.common
@@ -17,7 +16,9 @@ from celery.exceptions import Ignore, Reject, WorkerShutdown, WorkerTerminate
 from resonate_amqp.core.model import Promise, PromiseState
 from resonate_amqp.errors import Encoding, RemoteError
 from resonate_amqp.ext.plain import rebuild
-from resonate_amqp.wire.codec import decode, error_of, type_name
+from resonate_amqp.wire.codec import decode, error_of
+from resonate_amqp.wire.failures import type_name
+from resonate_amqp.wire.traces import trace_of
 
 
 class Suspended(Ignore):
@@ -81,8 +82,7 @@ def ends_the_process(error: BaseException) -> bool:
 
 def recordable(error: BaseException) -> RemoteError:
     """What is no Exception, such as SystemExit, as the runtime can record it."""
-    trace = "".join(traceback.format_exception(error))
-    return RemoteError(str(error), type_name(type(error)), trace)
+    return RemoteError(str(error), type_name(type(error)), trace_of(error))
 
 
 def _imported(promise: Promise) -> dict[str, type[Exception]]:

@@ -16,10 +16,9 @@ from resonate_amqp.dev.databases import ForeignPostgres, named_postgres
 from resonate_amqp.dev.postgres import PrivatePostgres
 from resonate_amqp.errors import BrokerError, LedgerUnavailable
 from resonate_amqp.ledgers import schema
+from tests.marking import marks_of
 from tests.redis_server import PrivateRedis
 
-NEEDS = {"broker": "rabbitmq", "postgres": "postgres", "redis": "redis", "nodejs": "nodejs"}
-"""By fixture, the mark of the tests that use it."""
 AMQPLIB = "amqplib@2"
 NPM_S = 120.0
 
@@ -31,8 +30,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     # whatever test runs then; tests without a broker stay strict.
     lenient = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
     for item in items:
-        for fixture in NEEDS.keys() & getattr(item, "fixturenames", ()):
-            item.add_marker(NEEDS[fixture])
+        for mark in marks_of(item):
+            item.add_marker(mark)
         if item.get_closest_marker("rabbitmq") or item.get_closest_marker("processes"):
             item.add_marker(lenient)
         if item.get_closest_marker("rabbitmq"):

@@ -167,3 +167,25 @@ def test_values_are_carried_by_kombus_types_and_by_annotations(
 def test_what_neither_carries_is_refused_by_the_place_that_is_more_exact() -> None:
     with pytest.raises(Encoding, match=r"result\.tags: set .*sorted"):
         carried(shape_of(dict)).flatten({"tags": {1}}, "result")
+
+
+@pytest.mark.parametrize("wrap", [lambda item: [item], lambda item: {"a": item}])
+def test_a_value_may_be_nested_180_levels_deep_and_no_deeper(wrap: Callable[[Any], Any]) -> None:
+    value: Any = 7
+    for _ in range(180):
+        value = wrap(value)
+    assert rebuild(decode(encode(flatten(value)))) == value
+    with pytest.raises(Encoding, match="nested more than 180 levels"):
+        flatten(wrap(value))
+
+
+@pytest.mark.parametrize("deepest", [Decimal(1), {1: 2}], ids=["a marked value", "a marked dict"])
+def test_whatever_may_be_nested_so_deep_can_be_recorded(deepest: Any) -> None:
+    value = deepest
+    for _ in range(300):
+        try:
+            flatten([value])
+        except Encoding:
+            break
+        value = [value]
+    assert rebuild(decode(encode(flatten(value)))) == value

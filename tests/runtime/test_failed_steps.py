@@ -76,3 +76,20 @@ def test_a_workflow_goes_on_later_from_what_was_recorded_before_a_step_failed() 
     assert workshop.result() == 4
     assert hand.bench.began == {"r:1": 1, "r:2": 2}
     workshop.check()
+
+
+def test_a_delivery_that_cannot_be_acquired_is_kept_for_a_second_then_ever_longer() -> None:
+    """Returned at once it would come again at once, thousands of times a second."""
+    workshop, ledger, hand = opened()
+    ledger.failing = "task.acquire"
+    clock = workshop.office.clock
+    workshop.call("quick")
+    began = clock.passed
+    asked: list[int] = []
+    for _ in range(100):
+        workshop.rest()
+        asked += [(clock.passed - began) // 1_000 for _ in workshop.sent]
+        workshop.sent.clear()
+        assert hand.unacked == 1
+        workshop.pass_time(1_000)
+    assert asked == [0, 1, 3, 7, 15, 31, 61, 91]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from resonate_amqp.brokers.faults import Fate
 from resonate_amqp.core.model import (
     BRANCH,
     DELAY,
@@ -23,7 +24,7 @@ from resonate_amqp.core.requests import (
     TaskSuspend,
 )
 from tests.core.world import call, external, settle
-from tests.server.desk import START, Client, Desk, Office, executes
+from tests.server.desk import LEDGER, START, Client, Desk, Office, executes
 
 LATER = START + 3_600_000
 VALUE = Value({}, "NDI=")
@@ -275,3 +276,21 @@ def test_many_large_calls_are_asked_for_in_messages_that_are_read() -> None:
     parent.desk = parent.office.service(parent.desk.ledger)
     parent.desk.work()
     assert parent.office.dead() == []
+
+
+def test_what_is_not_answered_is_asked_again_after_2_s_then_ever_later() -> None:
+    parent = Parent()
+    parent.ask(external("approval", LATER))
+    asked: list[float] = []
+    began = parent.office.clock.passed
+
+    def lose(queue: str, body: bytes, _persistent: bool) -> Fate:
+        if queue != LEDGER or b"register_listener" not in body:
+            return Fate.DELIVER
+        asked.append((parent.office.clock.passed - began) / 1_000)
+        return Fate.DROP
+
+    parent.office.broker.faults = lose
+    parent.mirror("approval")
+    parent.desk.run(125_000)
+    assert asked == [0, 2, 6, 14, 30, 60, 90, 120]

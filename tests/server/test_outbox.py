@@ -194,3 +194,19 @@ def test_on_a_given_topology_a_missing_queue_is_told_and_not_made(
     worker = office.worker("a")
     desk.run(31_000)
     assert [one.promise.id for one in executes(worker)] == ["r"]
+
+
+def test_a_refused_execute_is_published_again_after_200_ms_then_ever_later() -> None:
+    office = Office()
+    desk, client = office.service(), office.client()
+    office.worker("a")
+    desk.connection.refusals = 1_000
+    client.send(client.group(call("a", LATER)))
+    published: list[float] = []
+    left = desk.connection.refusals
+    for _ in range(600):
+        desk.work()
+        published += [office.clock.passed / 1_000] * (left - desk.connection.refusals)
+        left = desk.connection.refusals
+        office.clock.passed += 200
+    assert published == [0, 0.2, 0.6, 1.4, 3.0, 6.2, 12.6, 25.4, 51.0, 81.0, 111.0]

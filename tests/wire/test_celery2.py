@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from hypothesis import strategies as st
 
 from resonate_amqp.core.model import PARENT, TARGET, Promise, PromiseState, Value
 from resonate_amqp.errors import Malformed, RemoteError, UsageError
-from resonate_amqp.wire.celery2 import MAX_HEADERS, check, read_result, task_message
+from resonate_amqp.wire.celery2 import MAX_HEADERS, check, check_table, read_result, task_message
 from resonate_amqp.wire.codec import decode, encode, encode_call, error_of
 from resonate_amqp.wire.properties import Outgoing
 
@@ -278,3 +279,26 @@ def test_a_message_made_of_anything_is_checked_before_it_is_sent(value: Any) -> 
     except UsageError:
         return
     task_message(replace(CALL, param=param), 0, LEDGER)
+
+
+@pytest.mark.parametrize("wrap", [lambda item: [item], lambda item: {"a": item}])
+def test_a_header_may_be_nested_32_levels_deep_and_no_deeper(wrap: Callable[[Any], Any]) -> None:
+    value: Any = "x"
+    for _ in range(32):
+        value = wrap(value)
+    check_table(value, "headers")
+    with pytest.raises(Malformed, match="nested more than 32 levels"):
+        check_table(wrap(value), "headers")
+
+
+@pytest.mark.parametrize("number", [2**63 - 1, -(2**63)])
+def test_a_header_may_be_an_integer_of_64_bits_and_no_larger(number: int) -> None:
+    check_table(number, "headers")
+    with pytest.raises(Malformed, match="beyond 64 bits"):
+        check_table(number + (1 if number > 0 else -1), "headers")
+
+
+def test_a_name_within_a_header_has_at_most_255_bytes() -> None:
+    check_table({"é" * 127 + "x": 1}, "headers")
+    with pytest.raises(Malformed, match="more than 255 bytes"):
+        check_table({"é" * 128: 1}, "headers")

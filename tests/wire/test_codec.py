@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import base64
 import json
+<<<<<<< HEAD
 import re
 from collections import Counter, OrderedDict, defaultdict
+=======
+from collections import OrderedDict
+from collections.abc import Callable
+>>>>>>> mutants
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from http import HTTPStatus
@@ -234,3 +239,20 @@ def test_recorded_data_that_cannot_be_read_is_an_encoding_error(value: Value) ->
 def test_a_param_that_is_no_call_is_an_encoding_error(call: Any) -> None:
     with pytest.raises(Encoding, match=r"^param: "):
         decode_call(_recorded(json.dumps(call).encode()))
+
+
+@pytest.mark.parametrize("wrap", [lambda item: [item], lambda item: {"a": item}])
+def test_a_value_may_be_nested_200_levels_deep_and_no_deeper(wrap: Callable[[Any], Any]) -> None:
+    value: Any = 7
+    for _ in range(200):
+        value = wrap(value)
+    assert decode(encode(value)) == value
+    with pytest.raises(Encoding, match="nested more than 200 levels"):
+        encode(wrap(value))
+
+
+def test_an_integer_may_have_as_many_digits_as_python_prints() -> None:
+    longest = 2**14_284 - 1
+    assert decode(encode(longest)) == longest
+    with pytest.raises(Encoding, match="more than 4300 digits"):
+        encode(longest + 1)

@@ -181,6 +181,9 @@ class _Anything(Registry):
     def find(self, name: str, version: int = LATEST) -> Registered | None:
         return super().find(name, version) or described(_unknown, name, version or 1)
 
+    def check_elsewhere(self, func: Callable[..., Any], name: str, group: str, own: str) -> None:
+        """Any object may be registered beside the function that is checked."""
+
 
 def _unknown(_ctx: Context, /, *_args: Any, **_kwargs: Any) -> None:
     """Stands for a function of which only the name is known; it is never run."""

@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
-<<<<<<< HEAD
 import re
 from collections import Counter, OrderedDict, defaultdict
-=======
-from collections import OrderedDict
 from collections.abc import Callable
->>>>>>> mutants
 from decimal import Decimal
 from enum import IntEnum, StrEnum
 from http import HTTPStatus
@@ -243,7 +239,7 @@ def test_a_param_that_is_no_call_is_an_encoding_error(call: Any) -> None:
 
 @pytest.mark.parametrize("wrap", [lambda item: [item], lambda item: {"a": item}])
 def test_a_value_may_be_nested_200_levels_deep_and_no_deeper(wrap: Callable[[Any], Any]) -> None:
-    value: Any = 7
+    value: Any = wrap(7)
     for _ in range(200):
         value = wrap(value)
     assert decode(encode(value)) == value

@@ -115,7 +115,7 @@ def main() -> int:
         b.send_signal(signal.SIGKILL)
         killed = story.say("recovery", f"kill -9 of service-b; c works for {C_WORKS_S} s")
         service(running, story, "b")
-        back = story.until("service-b", "started bar (version 2)")
+        back = story.until("service-b", "started bar")
         story.say("recovery", f"the new b took over {back - killed:.3f} s after the kill")
         story.until("service-a", "foo resolved")
         result = handle.result(PATIENCE_S)

@@ -312,7 +312,9 @@ class Executor(Protocol):
 class Telemetry(Protocol):
     """What happened to a durable function, as it happens."""
 
-    def started(self, promise_id: str, function: str, version: int) -> None: ...
+    def started(self, promise_id: str, function: str, version: int) -> None:
+        """`version` is that of the function, not that of its task or lease."""
+        ...
 
     def finished(self, promise_id: str, function: str, outcome: str, duration_ms: float) -> None:
         """`outcome` is resolved, rejected, suspended, released, halted or lost."""

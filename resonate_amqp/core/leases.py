@@ -246,4 +246,4 @@ def absent(task_id: str) -> Response:
 def stands(task: Task) -> str:
     """The state a task is in, for an error text."""
     reason = f" ({task.reason})" if task.reason else ""
-    return f"task {task.id!r} is {task.state} at version {task.version}{reason}"
+    return f"task {task.id!r} is {task.state} at task version {task.version}{reason}"

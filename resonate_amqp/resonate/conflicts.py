@@ -6,6 +6,7 @@ from resonate_amqp.core.model import Promise
 from resonate_amqp.core.requests import PromiseCreate, Request, Response, TaskCreate
 from resonate_amqp.errors import Conflict, Encoding
 from resonate_amqp.wire.codec import Call, decode_call
+from resonate_amqp.wire.differences import difference_of
 
 
 def conflict(request: Request, response: Response) -> Conflict | None:
@@ -27,7 +28,8 @@ def conflict(request: Request, response: Response) -> Conflict | None:
     elif was.func != now.func:
         what = f"a call of {was.func!r}"
     elif (was.args, was.kwargs) != (now.args, now.kwargs):
-        what = f"a call of {was.func!r} with other arguments"
+        other = difference_of(recorded.param, create.param)
+        what = f"a call of {was.func!r} with other arguments ({other})"
     else:
         return None
     return Conflict(f"id {create.id!r} is taken by {what}; use an id of its own for each call")

@@ -1,7 +1,8 @@
 """Annotations: what a function's signature says of its arguments and its result.
 
 An annotation that cannot be resolved, such as one that names what is only imported for type
-checkers, says nothing; the others of the same function still count.
+checkers, rebuilds nothing, and is told of when it is needed; the others of the same function still
+count.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Generator
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any, get_args, get_origin, get_type_hints
 
@@ -16,6 +18,14 @@ from resonate_amqp.wire.typed import UNTYPED, Shape, Types, shape_of
 
 Parameter = inspect.Parameter
 _Names = tuple[dict[str, Any], dict[str, Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Unresolved:
+    """An annotation that means no type where the function stands."""
+
+    text: str
+    error: Exception
 
 
 def types_of(func: Callable[..., Any], signature: inspect.Signature | None) -> Types:
@@ -28,7 +38,7 @@ def types_of(func: Callable[..., Any], signature: inspect.Signature | None) -> T
     names = _names(func)
     given = list(signature.parameters.values())
     for parameter in given if _variable(given) else given[1:]:
-        shape = shape_of(_of(parameter, names))
+        shape = _shape(_of(parameter, names))
         match parameter.kind:
             case Parameter.VAR_POSITIONAL:
                 rest = shape
@@ -53,6 +63,8 @@ def resolved(func: Callable[..., Any], annotation: Any) -> Any:
 
 def _result(func: Callable[..., Any], annotation: Any) -> Shape | None:
     """The shape of what a body returns; for a generator function, of what its generator does."""
+    if isinstance(annotation, Unresolved):
+        return _shape(annotation)
     if inspect.isgeneratorfunction(func):
         if get_origin(annotation) is not Generator:
             return None
@@ -69,7 +81,8 @@ def _variable(parameters: list[Parameter]) -> bool:
 def _of(parameter: Parameter, names: _Names) -> Any:
     """What a parameter takes; a default of None says that it takes None."""
     annotation = _resolved(parameter.annotation, names)
-    if parameter.default is not None or annotation is Any:
+    said = annotation is not Any and not isinstance(annotation, Unresolved)
+    if parameter.default is not None or not said:
         return annotation
     try:
         return annotation | None
@@ -77,15 +90,24 @@ def _of(parameter: Parameter, names: _Names) -> Any:
         return Any
 
 
-def _resolved(annotation: Any, names: _Names, unknown: Any = Any) -> Any:
-    """The type an annotation means; Any for one that is missing, `unknown` for one that fails."""
+def _shape(annotation: Any) -> Shape | None:
+    if isinstance(annotation, Unresolved):
+        return Shape.unresolved(annotation.text, annotation.error)
+    return shape_of(annotation)
+
+
+def _resolved(annotation: Any, names: _Names, unknown: Any = None) -> Any:
+    """The type an annotation means; Any for one that is missing.
+
+    For one that fails `unknown`, or else why.
+    """
     if annotation is Parameter.empty:
         return Any
     holder = SimpleNamespace(__annotations__={"it": annotation})
     try:
         return get_type_hints(holder, *names, include_extras=True)["it"]
-    except Exception:  # a name that is not there, or whatever the expression does
-        return unknown
+    except Exception as error:  # a name that is not there, or whatever the expression does
+        return Unresolved(str(annotation), error) if unknown is None else unknown
 
 
 def _names(func: Callable[..., Any]) -> _Names:

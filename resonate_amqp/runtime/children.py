@@ -50,6 +50,7 @@ from resonate_amqp.runtime.registry import (
 )
 from resonate_amqp.wire.address import canonical, check_id, group_of
 from resonate_amqp.wire.codec import decode_call, encode, encode_call
+from resonate_amqp.wire.differences import difference_of
 from resonate_amqp.wire.foreign import check_call
 from resonate_amqp.wire.tags import check_tags
 from resonate_amqp.wire.typed import UNTYPED, Shape, Types, shape_of
@@ -200,7 +201,8 @@ def difference(recorded: Promise, asked: PromiseCreate) -> str:
     if was == now:
         if _same_arguments(recorded, asked):
             return ""
-        return f"promise {asked.id!r} was recorded as {was} with other arguments"
+        other = difference_of(recorded.param, asked.param)
+        return f"promise {asked.id!r} was recorded as {was} with other arguments: {other}"
     return f"promise {asked.id!r} was recorded as {was}, and the body now asks for {now}"
 
 

@@ -18,6 +18,7 @@ from resonate_amqp.errors import Conflict, LedgerError, ResonateError, UsageErro
 from resonate_amqp.runtime.ending import Ending
 from resonate_amqp.runtime.locally import AS_EVER, LocalSteps
 from resonate_amqp.runtime.session import Session
+from resonate_amqp.wire.differences import difference_of
 from resonate_amqp.wire.envelope import Reply
 
 
@@ -192,5 +193,6 @@ def _taken(promise: Promise, create: PromiseCreate) -> ResonateError | None:
         return None
     return Conflict(
         f"id {promise.id!r} is taken by a message with other content, whose promise is "
-        f"{promise.state}; use an id of its own for each message"
+        f"{promise.state} ({difference_of(promise.param, create.param)}); use an id of its own for "
+        "each message"
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -77,6 +78,8 @@ def verdict_of(
         value, headers = value.value, value.headers
     if isinstance(value, Command):
         error = NotDurable(f"{promise_id!r} returned command {value.id!r}; yield it instead")
+    if error is None and (inspect.isgenerator(value) or inspect.iscoroutine(value)):
+        error = _hidden(promise_id, value)
     if error is None:
         try:
             recorded = encode(value, "result", returns)
@@ -88,3 +91,17 @@ def verdict_of(
     log.warning("%s failed", promise_id, exc_info=error)
     rejected = encode_error(error)
     return PromiseSettle(id=promise_id, state=PromiseState.REJECTED, value=rejected)
+
+
+def _hidden(promise_id: str, body: Any) -> NotDurable:
+    """Why a body that was made and not run has no outcome."""
+    body.close()
+    if inspect.isgenerator(body):
+        kind, wrapper = "generator", "return (yield from func(*args, **kwargs))"
+    else:
+        kind, wrapper = "coroutine", "async def, with return await func(*args, **kwargs)"
+    return NotDurable(
+        f"{promise_id!r} returned the {kind} {body.__qualname__!r}, which nobody runs: a decorator "
+        f"hides what its function is. Write the decorator's wrapper as a {kind} function itself "
+        f"({wrapper}; functools.wraps alone does not do), or put @register below that decorator"
+    )

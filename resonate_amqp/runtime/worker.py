@@ -273,7 +273,7 @@ class Worker:
             return None
         replay = Replay(promise, function, call, family, self._leaves.context)
         body = self._body(held, function, replay)
-        self._telemetry.started(promise.id, function.name, held.version)
+        self._telemetry.started(promise.id, function.name, function.version)
         body.start(preload, complete)
         return body
 

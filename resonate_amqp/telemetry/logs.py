@@ -21,7 +21,7 @@ class LogTelemetry:
 
     def started(self, promise_id: str, function: str, version: int) -> None:
         _tell(
-            "%(promise_id)s started %(function)s (version %(version)d)",
+            "%(promise_id)s started %(function)s (function version %(version)d)",
             promise_id=promise_id,
             function=function,
             version=version,

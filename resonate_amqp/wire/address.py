@@ -21,6 +21,10 @@ REPLY_PREFIX = "resonate.reply."
 UNI_PREFIX = "resonate.uni."
 MAX_ROOT_ID = 200
 MAX_ID = 255
+TOO_DEEP = (
+    "each call inside another makes it longer. In a deep recursion give some of the calls an id of "
+    "their own, .options(id=…), from which ids are counted anew, or call in a loop"
+)
 MAX_SCHEDULE_ID = 150
 MAX_QUEUE = 255
 
@@ -194,7 +198,10 @@ def _check_id(promise_id: str, limit: int) -> str:
         except UnicodeEncodeError:
             raise InvalidId(f"id {promise_id!r} holds a lone surrogate") from None
     if size > limit:
-        raise InvalidId(f"id {promise_id[:40]!r}… is {size} bytes long; at most {limit} are kept")
+        remedy = TOO_DEEP if ":" in promise_id else "use a shorter one, such as a digest of it"
+        raise InvalidId(
+            f"id {promise_id[:40]!r}… is {size} bytes long; at most {limit} are kept; {remedy}"
+        )
     if _CONTROL.search(promise_id):
         raise InvalidId(f"id {promise_id!r} holds a control character")
     return promise_id

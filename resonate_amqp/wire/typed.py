@@ -46,7 +46,14 @@ class Shape:
         except Exception as error:  # an annotation may be anything, and so may what it names
             self._adapter = _adapter(annotation)
             if self._adapter is None:
-                self.refusal = str(error) or type(error).__name__
+                self.refusal = _reason(error)
+
+    @classmethod
+    def unresolved(cls, annotation: str, error: Exception) -> Shape:
+        """The shape of an annotation whose names mean nothing where it stands."""
+        made = cls(Any)
+        made.name, made.refusal = annotation, _reason(error)
+        return made
 
     def rebuild(self, value: Any, path: str) -> Any:
         """The value that JSON stands for; raises Encoding naming the place that does not fit."""
@@ -250,6 +257,17 @@ def _misfit(error: Exception, path: str) -> tuple[str, str]:
         path += "".join(f"[{one}]" if isinstance(one, int) else f".{one}" for one in first["loc"])
         text = first["msg"]
     return path, text[:LONGEST_PROBLEM]
+
+
+def _reason(error: Exception) -> str:
+    """Why an annotation cannot be used, and what to do where its names cannot be found."""
+    text = str(error) or type(error).__name__
+    if isinstance(error, NameError):
+        return (
+            f"{text} where the annotation is read. Define it at the top level of its module, and "
+            "not in a function; import it outside of `if TYPE_CHECKING`"
+        )
+    return text
 
 
 def _name(annotation: Any) -> str:

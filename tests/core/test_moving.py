@@ -153,7 +153,7 @@ def test_a_lease_that_was_lost_cannot_be_moved(ended: Request) -> None:
     before = world.state()
     response = world.ask(lease("r"))
     assert response.status == 409
-    assert response.error.startswith(f"task 'r' is {world.task('r').state} at version")
+    assert response.error.startswith(f"task 'r' is {world.task('r').state} at task version")
     assert world.state() == before
 
 

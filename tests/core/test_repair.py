@@ -131,7 +131,7 @@ def test_a_halt_under_a_lease_that_is_not_held_stops_nobody(stale: TaskHalt) -> 
     world = leased()
     before = world.state()
     response = world.ask(stale)
-    assert (response.status, response.error) == (409, "task 'r' is acquired at version 1")
+    assert (response.status, response.error) == (409, "task 'r' is acquired at task version 1")
     assert world.state() == before
 
 
@@ -243,12 +243,12 @@ def test_a_redrive_repeated_answers_as_first_and_leaves_one_row() -> None:
 @pytest.mark.parametrize(
     ("steps", "error"),
     [
-        ((acquire("r"),), "task 'r' is acquired at version 1"),
+        ((acquire("r"),), "task 'r' is acquired at task version 1"),
         (
             (acquire("r"), fence("r", external("r:1")), suspend("r", "r:1")),
-            "task 'r' is suspended at version 1",
+            "task 'r' is suspended at task version 1",
         ),
-        ((settle("r"),), "task 'r' is fulfilled at version 0"),
+        ((settle("r"),), "task 'r' is fulfilled at task version 0"),
     ],
 )
 def test_a_task_that_somebody_holds_or_that_waits_or_is_done_is_not_redriven(

@@ -68,8 +68,8 @@ def test_other_arguments_are_a_conflict_that_names_the_recorded_call(
     with pytest.raises(Conflict) as refused:
         getattr(strict, kind)("o-1", "order", "pen")
     assert str(refused.value) == (
-        "id 'o-1' is taken by a call of 'order' with other arguments; use an id of its own for "
-        "each call"
+        "id 'o-1' is taken by a call of 'order' with other arguments (recorded ('book'), now "
+        "('pen'); first difference at args[0]: 'book', 'pen'); use an id of its own for each call"
     )
 
 

@@ -71,12 +71,15 @@ def test_what_does_not_fit_names_function_argument_and_place(
         arguments(takes, *args, **kwargs)
 
 
-def test_an_annotation_that_cannot_be_resolved_says_nothing_and_the_others_count() -> None:
+def test_an_annotation_that_cannot_be_resolved_rebuilds_nothing_and_the_others_count() -> None:
     def func(ctx: Hidden, hidden: Hidden, day: date) -> Hidden:  # never called
         raise NotImplementedError
 
     assert arguments(func, {"a": 1}, "2026-01-02") == ([{"a": 1}, DAY], {})
-    assert described(func, "f").types.returns is None
+    returns = described(func, "f").types.returns
+    assert returns is not None
+    assert "name 'Hidden' is not defined" in returns.refusal
+    assert returns.rebuild({"a": 1}, "result") == {"a": 1}
 
 
 def test_a_class_that_a_function_encloses_is_found() -> None:

@@ -264,7 +264,9 @@ def test_other_arguments_halt() -> None:
     run = Run(body).replay()
     run.replay()
     assert run.halted is not None
-    assert "with other arguments" in run.halted
+    assert "with other arguments: recorded (1), now (2); first difference at args[0]: 1, 2" in (
+        run.halted
+    )
 
 
 def test_a_refused_command_raises_where_it_is_awaited() -> None:

@@ -112,7 +112,7 @@ class Body:
 
     def _flush(self) -> None:
         if self._replay.expired and not self._released:
-            log.info("the deadline of %s has passed; nothing more of it begins here", self.id)
+            log.warning("%s: %s; nothing more of it begins here", self.id, self._replay.expired)
             self.release(0)
         self._wants.extend(self._replay.take())
         while self._free() and (self._wants or self._knocking or self.moving):

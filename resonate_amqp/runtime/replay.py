@@ -67,8 +67,8 @@ class Replay:
         self._leaves: set[str] = set()
         self._settling: set[str] = set()
         self._complete = True
-        self.expired = False
-        """Whether the deadline has come: nothing of the body goes on, and nothing is wanted."""
+        self.expired = ""
+        """What is to be said once the deadline has come: nothing goes on, and nothing is wanted."""
         self._deferred: dict[str, Begin] = {}
         self._returns: dict[str, Shape | None] = {}
         self._reached: dict[str, int] = {}
@@ -201,7 +201,8 @@ class Replay:
     def _past(self, now: int) -> bool:
         """Whether nothing of the body begins any more: it has ended, or its deadline has come."""
         if not self._records.ended and now >= self._root.timeout_at:
-            self.expired = self._records.ended = True
+            self._records.ended = True
+            self.expired = self._withdrawals.lateness()
         return self._records.ended
 
     def _runs(self, promise_id: str) -> bool:

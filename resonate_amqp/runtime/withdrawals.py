@@ -68,6 +68,17 @@ class Withdrawals:
             )
         )
 
+    def lateness(self) -> str:
+        """That the deadline has passed, and for which children a body waited that had returned."""
+        ended = (frame for frame in self._frames.values() if frame.verdict is not None)
+        waited_for = [one for frame in ended for one in frame.attached if self.runs_code(one)]
+        if not waited_for:
+            return "its deadline has passed"
+        return (
+            "its deadline has passed after it had returned, and what it returned is lost: "
+            f"it waited for {', '.join(waited_for)}"
+        )
+
     def _stop(self, step: PromiseCreate) -> None:
         """End what runs of a local step here; so that it can be canceled, it is recorded."""
         self._deferred.pop(step.id, None)

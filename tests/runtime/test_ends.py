@@ -142,7 +142,8 @@ def test_no_step_begins_once_the_deadline_has_come() -> None:
     run = Run(body, timeout_ms=5_000).replay()
     run.now = NOW + 5_000
     run.settle("r:1", error=ValueError("late"))
-    assert (run.leaves, run.ended(), run.driver.expired) == ([], False, True)
+    assert (run.leaves, run.ended()) == ([], False)
+    assert run.driver.expired == "its deadline has passed"
     run.driver.close()
     assert closed == [True]
 
@@ -154,7 +155,8 @@ def test_a_replay_after_the_deadline_begins_nothing() -> None:
     run = Run(body, timeout_ms=5_000)
     run.now = NOW + 5_000
     run.replay()
-    assert (run.leaves, run.created, run.driver.expired) == ([], [], True)
+    assert (run.leaves, run.created) == ([], [])
+    assert run.driver.expired
 
 
 @pytest.mark.parametrize("what", ["sleep", "promise"])
@@ -241,3 +243,16 @@ def test_a_retry_policy_of_a_generator_is_refused() -> None:
             return str(error)
 
     assert "is a generator" in Run(body).replay().result
+
+
+def test_a_value_that_is_lost_to_the_deadline_is_told_with_the_calls_it_waited_for() -> None:
+    def body(ctx: Context) -> Body:
+        yield ctx.promise()
+        yield ctx.rfi("slow").options(target="elsewhere")
+        return 1
+
+    run = Run(body, timeout_ms=5_000).replay()
+    run.now = NOW + 5_000
+    run.settle("r:2")
+    assert not run.ended()
+    assert "what it returned is lost: it waited for r:2" in run.driver.expired

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 
 from resonate_amqp.core.batch import Backlog, Batch, Outcome
 from resonate_amqp.core.model import Promise, Schedule, Task
+from resonate_amqp.core.pages import START, Cursor
 from resonate_amqp.core.requests import PromiseSearch, TaskSearch
 from resonate_amqp.core.timers import Timer
 from resonate_amqp.wire.properties import PLAIN, Properties
@@ -261,20 +262,25 @@ class Ledger(Protocol):
         """Timers due before `horizon` (epoch ms), earliest first."""
         ...
 
-    def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
-        """The promises of one tree, oldest first, as recorded."""
+    def tree(
+        self, origin: str, limit: int, cursor: Cursor = START
+    ) -> list[tuple[Promise, Task | None]]:
+        """The promises of one tree, oldest first, as recorded: those after the cursor."""
         ...
 
     def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
-        """The tasks a query asks for, with their promises, as recorded."""
+        """The tasks a query asks for, with their promises, as recorded.
+
+        One whose promise is past its deadline is done with, and in no other state.
+        """
         ...
 
     def tagged(self, query: PromiseSearch) -> list[tuple[Promise, Task | None]]:
         """The promises that have a tag, with their tasks, as recorded."""
         ...
 
-    def timetable(self, limit: int) -> list[Schedule]:
-        """The schedules by id, as recorded."""
+    def timetable(self, limit: int, cursor: Cursor = START) -> list[Schedule]:
+        """The schedules by id, as recorded: those after the cursor."""
         ...
 
     def trial(self) -> None:

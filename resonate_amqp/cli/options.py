@@ -108,8 +108,8 @@ limit = click.option(
     default=100,
     show_default=True,
     metavar="N",
-    type=click.IntRange(1, 10_000),
-    help="Show at most N.",
+    type=click.IntRange(min=1),
+    help="Show at most N, and say so if there are more.",
 )
 
 request_timeout = click.option(

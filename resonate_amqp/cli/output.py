@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
@@ -24,6 +25,8 @@ from resonate_amqp.errors import (
 from resonate_amqp.operate.tree import lasting
 from resonate_amqp.wire.codec import decode
 from resonate_amqp.wire.records import write_promise, write_task
+
+T = TypeVar("T")
 
 OK, FAILED, USAGE, REJECTED, TIMEOUT, UNREACHABLE = 0, 1, 2, 3, 4, 69
 
@@ -58,6 +61,13 @@ def text_of(error: BaseException) -> str:
 def fail(text: str) -> None:
     """Print an error to standard error."""
     click.echo(f"error: {text}", err=True)
+
+
+def cut(found: Sequence[T], limit: int) -> Sequence[T]:
+    """The first `limit` of what was found, where one more was asked for; says if there are more."""
+    if len(found) > limit:
+        click.echo(f"there are more than these {limit}: --limit N shows more", err=True)
+    return found[:limit]
 
 
 def show_json(value: Any) -> None:

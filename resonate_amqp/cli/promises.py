@@ -9,7 +9,7 @@ import click
 
 from resonate_amqp.cli.options import as_json, broker, client, json_or_text, request_timeout
 from resonate_amqp.cli.options import limit as at_most
-from resonate_amqp.cli.output import FAILED, fail, show_json, show_promise
+from resonate_amqp.cli.output import FAILED, cut, fail, show_json, show_promise
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Conflict, UsageError
 from resonate_amqp.operate.tree import describe
@@ -56,16 +56,13 @@ def find(
         raise click.UsageError(f"--tag {tag!r} is not of the form NAME=VALUE")
     resonate = client(broker_url, timeout_s)
     try:
-        # One more than asked for tells that there are more.
-        found = resonate.promises.search(name, value, limit=limit + 1)
+        found = cut(resonate.promises.search(name, value, limit=limit + 1), limit)
     finally:
         resonate.stop()
     if as_json:
-        show_json([write_promise(one) for one in found[:limit]])
-    for one in found[:limit] if not as_json else ():
+        show_json([write_promise(one) for one in found])
+    for one in found if not as_json else ():
         click.echo(describe(one, None))
-    if len(found) > limit:
-        click.echo(f"there are more than {limit}; --limit shows them", err=True)
     if not found:
         fail(f"no promise has the tag {name} with the value {value!r}")
         sys.exit(FAILED)

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 import click
 
 from resonate_amqp.cli.options import as_json, broker, client, request_timeout
-from resonate_amqp.cli.output import FAILED, fail, instant, show_json
+from resonate_amqp.cli.options import limit as at_most
+from resonate_amqp.cli.output import FAILED, cut, fail, instant, show_json
 from resonate_amqp.core.model import TARGET, Schedule
 from resonate_amqp.errors import Conflict, UsageError
 from resonate_amqp.resonate import Resonate
@@ -22,14 +23,14 @@ def schedules() -> None:
 
 
 @schedules.command(name="list")
-@click.option("--limit", default=100, show_default=True, metavar="N", help="Show at most N.")
+@at_most
 @as_json
 @request_timeout
 @broker
 def list_(limit: int, as_json: bool, timeout_s: float, broker_url: str) -> None:
     """Show every schedule, one a line: its next tick, expression and function."""
     with _asking(broker_url, timeout_s) as resonate:
-        found = resonate.schedules.search(limit=limit)[:limit]
+        found = cut(resonate.schedules.search(limit=limit + 1), limit)
     if as_json:
         show_json([write_schedule(one) for one in found])
         return

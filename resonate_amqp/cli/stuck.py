@@ -9,7 +9,7 @@ import click
 
 from resonate_amqp.cli.options import as_json, broker, client, request_timeout
 from resonate_amqp.cli.options import limit as at_most
-from resonate_amqp.cli.output import show_json
+from resonate_amqp.cli.output import cut, show_json
 from resonate_amqp.operate.stuck import STATES, explain
 from resonate_amqp.operate.tree import lasting
 
@@ -31,7 +31,7 @@ def stuck(older: float, limit: int, as_json: bool, timeout_s: float, broker_url:
     """List the tasks that are halted, or have waited for long, and what each waits for."""
     resonate = client(broker_url, timeout_s)
     try:
-        found = explain(resonate.tasks.search(STATES, older=older, limit=limit))[:limit]
+        found = explain(cut(resonate.tasks.search(STATES, older=older, limit=limit + 1), limit))
     finally:
         resonate.stop()
     if as_json:

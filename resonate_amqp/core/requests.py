@@ -20,6 +20,7 @@ from resonate_amqp.core.model import (
     TaskState,
     Value,
 )
+from resonate_amqp.core.pages import Cursor
 from resonate_amqp.core.reports import PromiseReport
 from resonate_amqp.core.timetable import ScheduleRequest, ScheduleSearch, ScheduleTrigger
 
@@ -254,11 +255,16 @@ Request = (
 
 @dataclass(frozen=True, slots=True)
 class OriginGet:
-    """Every promise of one tree, oldest first: a query, answered outside the machine."""
+    """Every promise of one tree, oldest first: a query, answered outside the machine.
+
+    With a `cursor` a query is answered page by page: by what comes after it, and by the next
+    cursor where there is more.
+    """
 
     kind: ClassVar[str] = "origin.get"
     id: str
     limit: int = 1000
+    cursor: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,8 +272,8 @@ class TaskSearch:
     """Tasks in `states`, state by state, longest in it first: a query, outside the machine.
 
     Pending tasks that are not offered yet are left out; `before` (epoch ms) leaves out those
-    offered later, and leases acquired later. `after` leaves out what is earlier, for whoever
-    reads page by page; it does not travel.
+    offered later, and leases acquired later. `after` leaves out what is earlier; it does not
+    travel.
     """
 
     kind: ClassVar[str] = "task.search"
@@ -275,6 +281,7 @@ class TaskSearch:
     before: int
     limit: int = 1000
     after: int = 0
+    cursor: Cursor | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -285,6 +292,7 @@ class PromiseSearch:
     name: str
     value: str
     limit: int = 1000
+    cursor: Cursor | None = None
 
 
 Query = OriginGet | PromiseSearch | TaskSearch | ScheduleSearch

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from resonate_amqp.core.model import Value
+from resonate_amqp.core.pages import Cursor
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,3 +74,4 @@ class ScheduleSearch:
 
     kind: ClassVar[str] = "schedule.search"
     limit: int = 1000
+    cursor: Cursor | None = None

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from resonate_amqp.core import machine
 from resonate_amqp.core.batch import Backlog, Batch, Execute, Outcome, Unblock
 from resonate_amqp.core.effects import Limits, Overlay
 from resonate_amqp.core.model import Offer, Promise, Schedule, Task, TaskState, origin_of
+from resonate_amqp.core.pages import START, Cursor, by_age, by_state, since
 from resonate_amqp.core.promises import seen
 from resonate_amqp.core.requests import PromiseSearch, TaskSearch
 from resonate_amqp.core.timers import Timer, restarted, timers_of, timers_of_schedule
@@ -101,38 +104,53 @@ class MemoryLedger:
     def due_before(self, horizon: int, limit: int) -> list[Timer]:
         return self._timers.before(horizon, limit)
 
-    def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
-        found = [promise for promise in self.promises.values() if origin_of(promise.id) == origin]
-        found.sort(key=_age)
-        return [seen(promise, self.tasks.get(promise.id), self.now) for promise in found[:limit]]
+    def tree(
+        self, origin: str, limit: int, cursor: Cursor = START
+    ) -> list[tuple[Promise, Task | None]]:
+        of_it = [promise for promise in self.promises.values() if origin_of(promise.id) == origin]
+        return self._oldest(of_it, limit, cursor)
 
     def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
-        found: list[tuple[Promise, Task | None]] = []
+        found: list[tuple[Promise, Task]] = []
         for state in query.states:
-            waits = state is not TaskState.PENDING
-            dated = [
-                (_since(task), task)
-                for task in self.tasks.values()
-                if task.state is state and (waits or task.offered)
+            of_it = [(self.promises[task.id], task) for task in self._in(state, query)]
+            found.extend(sorted(of_it, key=lambda pair: by_state(*pair).place))
+        cursor = query.cursor
+        if cursor is not None and cursor.state is not None:
+            order = query.states.index
+            last = (order(cursor.state), cursor.place)
+            found = [
+                (promise, task)
+                for promise, task in found
+                if (order(task.state), by_state(promise, task).place) > last
             ]
-            within = [
-                (self.promises[task.id].created_at if since is None else since, task.id)
-                for since, task in dated
-                if since is None or query.after <= since < query.before
-            ]
-            found.extend(
-                seen(self.promises[task_id], self.tasks[task_id], self.now)
-                for _, task_id in sorted(within)
-            )
-        return found[: query.limit]
+        return list(found[: query.limit])
+
+    def _in(self, state: TaskState, query: TaskSearch) -> Iterator[Task]:
+        """The tasks in a state that a query asks for, in no order."""
+        for task in self.tasks.values():
+            if task.state is not state or (state is TaskState.PENDING and not task.offered):
+                continue
+            known = since(task)
+            timely = known is None or query.after <= known < query.before
+            done = state is TaskState.FULFILLED
+            if timely and (done or self.promises[task.id].timeout_at > self.now):
+                yield task
 
     def tagged(self, query: PromiseSearch) -> list[tuple[Promise, Task | None]]:
-        found = [one for one in self.promises.values() if one.tags.get(query.name) == query.value]
-        found.sort(key=_age)
-        return [seen(one, self.tasks.get(one.id), self.now) for one in found[: query.limit]]
+        of_it = [one for one in self.promises.values() if one.tags.get(query.name) == query.value]
+        return self._oldest(of_it, query.limit, query.cursor or START)
 
-    def timetable(self, limit: int) -> list[Schedule]:
-        return [self.schedules[schedule_id] for schedule_id in sorted(self.schedules)[:limit]]
+    def timetable(self, limit: int, cursor: Cursor = START) -> list[Schedule]:
+        ids = sorted(known for known in self.schedules if known > cursor.id)
+        return [self.schedules[schedule_id] for schedule_id in ids[:limit]]
+
+    def _oldest(
+        self, promises: list[Promise], limit: int, cursor: Cursor
+    ) -> list[tuple[Promise, Task | None]]:
+        promises.sort(key=lambda one: by_age(one).place)
+        after = [one for one in promises if by_age(one).place > cursor.place]
+        return [seen(one, self.tasks.get(one.id), self.now) for one in after[:limit]]
 
     def trial(self) -> None:
         return
@@ -173,13 +191,6 @@ class MemoryLedger:
             left.remove(serial)
             if not left:
                 del self._offers_of[offer.task_id]
-
-
-def _since(task: Task) -> int | None:
-    """Since when a task is in its state, where that is recorded."""
-    if task.state is TaskState.PENDING:
-        return task.retry_at
-    return task.acquired_at if task.state is TaskState.ACQUIRED else None
 
 
 def _age(promise: Promise) -> tuple[int, str]:

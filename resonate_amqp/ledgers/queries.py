@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import bindparam, case, or_, select, text, update
+from sqlalchemy import bindparam, case, or_, select, text, tuple_, update
 
 from resonate_amqp.core.model import TaskState
 from resonate_amqp.ledgers.records import PAIRS
@@ -98,30 +98,42 @@ DUE_RETRIES = (
     .order_by(tasks.c.retry_at)
     .limit(bindparam("most"))
 )
+_AFTER = tuple_(bindparam("at"), bindparam("id"))
+"""The cursor's place: what comes after it is compared as a whole."""
+
+_BY_AGE = tuple_(promises.c.created_at, promises.c.id)
 TREE = (
-    PAIRS.where(promises.c.origin == bindparam("root"))
+    PAIRS.where(promises.c.origin == bindparam("root"), _BY_AGE > _AFTER)
     .order_by(promises.c.created_at, promises.c.id)
     .limit(bindparam("most"))
 )
 TAGGED = (
     PAIRS.join(tags, tags.c.promise_id == promises.c.id)
-    .where(tags.c.name == bindparam("tag"), tags.c.value == bindparam("is"), _OWN_PROMISES)
+    .where(
+        tags.c.name == bindparam("tag"),
+        tags.c.value == bindparam("is"),
+        _OWN_PROMISES,
+        _BY_AGE > _AFTER,
+    )
     .order_by(promises.c.created_at, promises.c.id)
     .limit(bindparam("most"))
 )
 _TASKS = select(*PAIRS.selected_columns).select_from(
     tasks.join(promises, promises.c.id == tasks.c.id)
 )
-SEARCHED = {
-    state: _TASKS.where(
-        _WORDS[state],
-        _OWN_TASKS,
-        *([] if since is None else [since < bindparam("before"), since >= bindparam("after")]),
-    )
-    .order_by(promises.c.created_at if since is None else since, promises.c.id)
-    .limit(bindparam("most"))
-    for state, since in SINCE.items()
-}
+
+
+def _searched(state: TaskState, since: Any) -> Any:
+    place = promises.c.created_at if since is None else since
+    wanted: list[Any] = [_WORDS[state], _OWN_TASKS, tuple_(place, promises.c.id) > _AFTER]
+    if since is not None:
+        wanted += [since < bindparam("before"), since >= bindparam("after")]
+    if state is not TaskState.FULFILLED:
+        wanted.append(promises.c.timeout_at > bindparam("now"))
+    return _TASKS.where(*wanted).order_by(place, promises.c.id).limit(bindparam("most"))
+
+
+SEARCHED = {state: _searched(state, since) for state, since in SINCE.items()}
 UNFINISHED = select(tasks.c.id).where(
     or_(tasks.c.state == "acquired", tasks.c.state == "pending"), _OWN_TASKS
 )

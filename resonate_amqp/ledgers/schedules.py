@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import Connection, RowMapping, bindparam, delete, insert, select, text
 
 from resonate_amqp.core.model import Schedule, Value, shard_of
+from resonate_amqp.core.pages import START, Cursor
 from resonate_amqp.ledgers.prepared import Prepared
 from resonate_amqp.ledgers.tables import json_text, schedules, shards
 
@@ -18,7 +19,12 @@ _texts = msgspec.json.Decoder(dict[str, str]).decode
 
 _OWN = schedules.c.shard.in_(select(shards.c.shard).where(shards.c.queue == bindparam("of")))
 _by_id = select(schedules).where(schedules.c.id == bindparam("named"))
-_in_order = select(schedules).where(_OWN).order_by(schedules.c.id).limit(bindparam("most"))
+_in_order = (
+    select(schedules)
+    .where(_OWN, schedules.c.id > bindparam("id"))
+    .order_by(schedules.c.id)
+    .limit(bindparam("most"))
+)
 
 # The very words of the partial index: SQLite uses it for no others.
 DUE = (
@@ -37,9 +43,12 @@ def schedule(connection: Connection, schedule_id: str) -> Schedule | None:
     return None if row is None else _of(row)
 
 
-def timetable(connection: Connection, queue: int, limit: int) -> list[Schedule]:
-    """The schedules that a queue keeps, by id."""
-    rows = connection.execute(_in_order, {"of": queue, "most": limit}).mappings()
+def timetable(
+    connection: Connection, queue: int, limit: int, cursor: Cursor = START
+) -> list[Schedule]:
+    """The schedules that a queue keeps, by id: those after the cursor."""
+    bound = {"of": queue, "most": limit, "id": cursor.id}
+    rows = connection.execute(_in_order, bound).mappings()
     return [_of(row) for row in rows]
 
 

@@ -12,18 +12,18 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, update
+from sqlalchemy import Connection, update
 from sqlalchemy.exc import DBAPIError, IntegrityError, ResourceClosedError
 
 from resonate_amqp.core import machine
 from resonate_amqp.core.batch import Backlog, Batch, Execute, Outcome, Unblock
 from resonate_amqp.core.effects import Limits, Overlay
-from resonate_amqp.core.model import Promise, Schedule, Task
-from resonate_amqp.core.promises import seen
+from resonate_amqp.core.model import Schedule
+from resonate_amqp.core.pages import START, Cursor
 from resonate_amqp.core.requests import PromiseSearch, Query, TaskSearch, footprint
 from resonate_amqp.core.timers import Timer, restarted, timers_of, timers_of_schedule
 from resonate_amqp.errors import LedgerUnavailable, Superseded
-from resonate_amqp.ledgers import schedules
+from resonate_amqp.ledgers import listings, schedules
 from resonate_amqp.ledgers.database import connect, evict, poisonous, shown, unavailable
 from resonate_amqp.ledgers.outcome import outcome_of
 from resonate_amqp.ledgers.queries import (
@@ -34,9 +34,6 @@ from resonate_amqp.ledgers.queries import (
     MIRRORS,
     OWNERS,
     PROMOTE,
-    SEARCHED,
-    TAGGED,
-    TREE,
     UNDELIVERED,
     UNFINISHED,
     UNNOTIFIED,
@@ -133,30 +130,21 @@ class SqlLedger:
                 timers.extend(timers_of_schedule(schedule))
         return sorted(timers)[:limit]
 
-    def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
+    def tree(self, origin: str, limit: int, cursor: Cursor = START) -> listings.Listed:
         with self._transaction(begin="BEGIN") as connection:
-            rows = connection.execute(TREE, {"root": origin, "most": limit}).mappings().all()
-        return [self._seen(row) for row in rows]
+            return listings.tree(connection, self._now, origin, limit, cursor)
 
-    def search(self, query: TaskSearch) -> list[tuple[Promise, Task | None]]:
-        bound = {"before": query.before, "most": query.limit, "of": self._queue}
-        bound["after"] = query.after
-        found: list[tuple[Promise, Task | None]] = []
+    def search(self, query: TaskSearch) -> listings.Listed:
         with self._transaction(begin="BEGIN") as connection:
-            for state in query.states:
-                rows = connection.execute(SEARCHED[state], bound).mappings()
-                found.extend(self._seen(row) for row in rows)
-        return found[: query.limit]
+            return listings.search(connection, self._queue, self._now, query)
 
-    def tagged(self, query: PromiseSearch) -> list[tuple[Promise, Task | None]]:
-        bound = {"tag": query.name, "is": query.value, "most": query.limit, "of": self._queue}
+    def tagged(self, query: PromiseSearch) -> listings.Listed:
         with self._transaction(begin="BEGIN") as connection:
-            rows = connection.execute(TAGGED, bound).mappings().all()
-        return [self._seen(row) for row in rows]
+            return listings.tagged(connection, self._queue, self._now, query)
 
-    def timetable(self, limit: int) -> list[Schedule]:
+    def timetable(self, limit: int, cursor: Cursor = START) -> list[Schedule]:
         with self._transaction(begin="BEGIN") as connection:
-            return schedules.timetable(connection, self._queue, limit)
+            return schedules.timetable(connection, self._queue, limit, cursor)
 
     def trial(self) -> None:
         self._reopen()
@@ -171,10 +159,6 @@ class SqlLedger:
     def close(self) -> None:
         self._connection.close()
         self._connection.engine.dispose()
-
-    def _seen(self, row: RowMapping) -> tuple[Promise, Task | None]:
-        task = task_of(row, "task_") if row["task_id"] is not None else None
-        return seen(promise_of(row), task, self._now)
 
     def _overlay(self) -> Overlay:
         return Overlay(self._records, self._serials, self._limits)

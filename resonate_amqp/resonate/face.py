@@ -210,11 +210,14 @@ class Resonate(Transactions, Scheduling, Claiming):
         node = await self._soon_joined()
         return self._calls.get(node, await self.promises.aget(promise_id))
 
-    def tree(self, promise_id: str, limit: int = 1000) -> list[tuple[Promise, Task | None]]:
-        """The promises of the tree an id belongs to, oldest first; empty when there is none."""
+    def tree(self, promise_id: str, limit: int | None = None) -> list[tuple[Promise, Task | None]]:
+        """The promises of the tree an id belongs to, oldest first; empty when there is none.
+
+        All of them, or the first `limit`.
+        """
         root = origin_of(check_id(promise_id))
-        reply = self._joined().request([OriginGet(root, limit)], root)
-        return reply.tree or []
+        replies = self._joined().find(OriginGet(root), limit, root)
+        return [pair for reply in replies for pair in reply.tree or []]
 
     def set_dependency(self, name: str, value: Any) -> None:
         """Give every body of this process an object, by `ctx.get_dependency(name)`."""

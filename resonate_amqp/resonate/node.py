@@ -23,6 +23,7 @@ from resonate_amqp.errors import LedgerError, ResonateError, Stopped, UsageError
 from resonate_amqp.ports import Broker, Clock, Executor, Failpoints, Telemetry
 from resonate_amqp.resonate.conflicts import conflict
 from resonate_amqp.resonate.machine import Drive, Pump, SystemClock, SystemRandom
+from resonate_amqp.resonate.pages import pages
 from resonate_amqp.runtime.branches import stepping
 from resonate_amqp.runtime.claims import Claim, Settled
 from resonate_amqp.runtime.deadletters import Dead
@@ -89,11 +90,14 @@ class Node:
         """
         return self._wait(lambda done: self._send(steps, about, done))
 
-    def request_each(self, query: Query) -> list[Reply]:
-        """Send a query to every ledger queue, one after another."""
-        replies = [self.request([query], "")]
-        for key in self.session.calls.keys_but(shard_key("")):
-            replies.append(self._wait(partial(self._send_to, key, query)))
+    def find(self, query: Query, limit: int | None, root: str | None = None) -> list[Reply]:
+        """Answers to a query, page by page, of the ledger queue that keeps `root`, or of each.
+
+        Together they hold everything, or `limit` records of a queue.
+        """
+        replies = list(pages(lambda page: self.request([page], root or ""), query, limit))
+        for key in self.session.calls.keys_but(shard_key("")) if root is None else ():
+            replies += pages(partial(self._request_at, key), query, limit)
         return replies
 
     async def soon_request(self, steps: Sequence[Request | Query], about: str) -> Reply:
@@ -227,6 +231,9 @@ class Node:
 
     def _send_to(self, key: str, query: Query, done: Done) -> None:
         self._send([query], "", done, key)
+
+    def _request_at(self, key: str, query: Query) -> Reply:
+        return self._wait(partial(self._send_to, key, query))
 
     def _wait(self, begin: Begin) -> Reply:
         self.may_block()

@@ -39,15 +39,14 @@ class Promises:
         """The promise's record; raises UsageError when there is none."""
         return self._one(PromiseGet(id=check_id(promise_id)))
 
-    def search(self, tag: str, value: str, *, limit: int = 1000) -> list[Promise]:
+    def search(self, tag: str, value: str, *, limit: int | None = None) -> list[Promise]:
         """The promises that have a tag with this value, the oldest first.
 
-        At most `limit` of each ledger queue.
+        All of them, or the first `limit`.
         """
-        query = PromiseSearch(name=tag, value=value, limit=limit)
-        replies = self._node().request_each(query)
+        replies = self._node().find(PromiseSearch(name=tag, value=value), limit)
         found = [promise for reply in replies for promise, _ in reply.tree or []]
-        return sorted(found, key=lambda promise: (promise.created_at, promise.id))
+        return sorted(found, key=lambda promise: (promise.created_at, promise.id))[:limit]
 
     def task(self, promise_id: str) -> Task | None:
         """The task of a promise: who executes it; None when there is none."""

@@ -50,11 +50,11 @@ class Schedules:
         """The schedule; raises UsageError when there is none."""
         return self._one(ScheduleGet(id=check_schedule_id(schedule_id)))
 
-    def search(self, *, limit: int = 1000) -> list[Schedule]:
-        """Every schedule, by id; at most `limit` of each ledger queue."""
-        replies = self._node().request_each(ScheduleSearch(limit=limit))
+    def search(self, *, limit: int | None = None) -> list[Schedule]:
+        """Every schedule, by id, or the first `limit`."""
+        replies = self._node().find(ScheduleSearch(), limit)
         found = [schedule for reply in replies for schedule in reply.schedules]
-        return sorted(found, key=lambda schedule: schedule.id)
+        return sorted(found, key=lambda schedule: schedule.id)[:limit]
 
     def pause(self, schedule_id: str) -> Schedule:
         """Let its ticks pass without a call until it is resumed, whatever workers declare."""

@@ -86,5 +86,8 @@ class Held:
 
 
 def _fitting(reason: str) -> str:
-    """As much of a reason as a message may carry; the whole of it is in the log."""
-    return reason.encode(errors="backslashreplace")[:MAX_TEXT].decode(errors="ignore")
+    """As much of a reason as a message may carry, and `…`; the whole of it is in the log."""
+    encoded = reason.encode(errors="backslashreplace")
+    if len(encoded) <= MAX_TEXT:
+        return encoded.decode()
+    return encoded[: MAX_TEXT - 3].decode(errors="ignore") + "…"

@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from resonate_amqp.core.batch import Backlog, Batch, Outcome
-from resonate_amqp.core.requests import PromiseSearch, Query, Response, TaskSearch
+from resonate_amqp.core.requests import Query, Response
 from resonate_amqp.core.timers import Timer
-from resonate_amqp.core.timetable import ScheduleSearch
 from resonate_amqp.errors import LedgerUnavailable, Superseded
 from resonate_amqp.ports import (
     Broker,
@@ -31,6 +30,7 @@ from resonate_amqp.server.intake import Asked, Intake, Load
 from resonate_amqp.server.mirrors import Mirrors
 from resonate_amqp.server.outbox import Outbox
 from resonate_amqp.server.post import Post
+from resonate_amqp.server.queries import answered
 from resonate_amqp.server.shards import Shards
 from resonate_amqp.server.terms import Terms
 from resonate_amqp.server.transfers import Transfers
@@ -40,7 +40,6 @@ from resonate_amqp.wire.envelope import (
     Replies,
     encode_bad_reply,
     encode_reply,
-    encode_timetable,
     encode_unblock,
 )
 
@@ -271,15 +270,7 @@ class Recorder:
 
     def _answer_query(self, one: Asked, query: Query) -> bytes:
         try:
-            if isinstance(query, ScheduleSearch):
-                return encode_timetable(one.group, self._ledger.timetable(query.limit))
-            if isinstance(query, TaskSearch):
-                found = self._ledger.search(query)
-            elif isinstance(query, PromiseSearch):
-                found = self._ledger.tagged(query)
-            else:
-                found = self._ledger.tree(query.id, query.limit)
-            return encode_reply(one.group, [Response(status=200)], found)
+            return answered(self._ledger, one.group, query)
         except (LedgerUnavailable, Superseded):
             raise
         except Exception as error:

@@ -14,7 +14,6 @@ from resonate_amqp.resonate import Resonate
 from resonate_amqp.wire.records import read_promise, write_promise
 
 FORMAT = 1
-MOST_PROMISES = 10_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +29,7 @@ class History:
 
         Raises UsageError when there is no such promise.
         """
-        tree = resonate.tree(promise_id, MOST_PROMISES)
-        if len(tree) == MOST_PROMISES:
-            raise UsageError(
-                f"the tree of {promise_id!r} has {MOST_PROMISES} promises or more, which is more "
-                "than a history holds; choose a smaller execution"
-            )
+        tree = resonate.tree(promise_id)
         return cls.within(promise_id, [promise for promise, _ in tree])
 
     @classmethod

@@ -14,17 +14,19 @@ from typing import Any, get_args
 import msgspec
 
 from resonate_amqp.core.model import PROTOCOL, Promise, Schedule, Task
-from resonate_amqp.core.requests import Group, Query, Request, Response
+from resonate_amqp.core.pages import START, Cursor, by_age, by_id, by_state
+from resonate_amqp.core.requests import Group, Query, Request, Response, TaskSearch
 from resonate_amqp.errors import ForeignVersion, Malformed
 from resonate_amqp.wire.fields import Fields
+from resonate_amqp.wire.pages import cursor_of, write_cursor
 from resonate_amqp.wire.records import (
     check_promise,
     read_promise,
     read_response,
     read_tree,
+    write_node,
     write_promise,
     write_response,
-    write_tree,
 )
 from resonate_amqp.wire.requests import read_request, write_request
 from resonate_amqp.wire.schedules import read_schedule, write_schedule
@@ -73,6 +75,8 @@ class Reply:
     responses: tuple[Response, ...]
     tree: Tree | None = None
     schedules: tuple[Schedule, ...] = ()
+    cursor: Cursor | None = None
+    """Where the next page begins: START when there is none, None from a ledger without pages."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +160,7 @@ def encode_reply(group: Group, responses: Sequence[Response], tree: Tree | None)
         for step, response in zip(group.steps, responses, strict=False)
     ]
     if tree is not None:
-        return _found(group, write_tree(group.steps[0].kind, tree))
+        return _found(group, "tree", [(write_node(*node), _stands(group, *node)) for node in tree])
     reply = _encode({"id": group.id, "results": results})
     if len(reply) <= MAX_REPLY_BYTES:
         return reply
@@ -165,11 +169,27 @@ def encode_reply(group: Group, responses: Sequence[Response], tree: Tree | None)
 
 def encode_timetable(group: Group, schedules: Sequence[Schedule]) -> bytes:
     """The answer to a query for schedules."""
-    data = {"schedules": [write_schedule(one) for one in schedules]}
-    return _found(group, {"kind": group.steps[0].kind, "head": {"status": 200}, "data": data})
+    return _found(group, "schedules", [(write_schedule(one), by_id(one)) for one in schedules])
 
 
-def _found(group: Group, result: dict[str, Any]) -> bytes:
+def _stands(group: Group, promise: Promise, task: Task | None) -> Cursor:
+    """Where a record stands in the order of the query that found it."""
+    if task is not None and isinstance(group.query, TaskSearch):
+        return by_state(promise, task)
+    return by_age(promise)
+
+
+def _found(group: Group, name: str, found: Sequence[tuple[dict[str, Any], Cursor]]) -> bytes:
+    """What a query found: as much as a page holds, or everything, or why that cannot be."""
+    query = group.query
+    data: dict[str, Any] = {}
+    if query is not None and query.cursor is not None:
+        page = found[: len(_that_fit([record for record, _ in found[: query.limit]]))]
+        more = len(page) < len(found)
+        data = {"cursor": write_cursor(page[-1][1] if more and page else START)}
+        found = page
+    data[name] = [record for record, _ in found]
+    result = {"kind": group.steps[0].kind, "head": {"status": 200}, "data": data}
     reply = _encode({"id": group.id, "results": [result]})
     if len(reply) <= MAX_REPLY_BYTES:
         return reply
@@ -218,17 +238,25 @@ def _read_replies(outer: Fields) -> Replies:
     for reply in outer.list("replies"):
         results = reply["results"]
         if results and "tree" in results[0]["data"]:
-            replies.append(Reply(reply["id"], (Response(status=200),), read_tree(results[0])))
+            cursor = _cursor(results)
+            found = read_tree(results[0])
+            replies.append(Reply(reply["id"], (Response(status=200),), found, cursor=cursor))
         else:
-            found = results[0]["data"].get("schedules", ()) if results else ()
+            shown = results[0]["data"].get("schedules", ()) if results else ()
             responses = tuple(read_response(one) for one in results)
-            listed = tuple(read_schedule(one) for one in found)
-            replies.append(Reply(reply["id"], responses, schedules=listed))
+            listed = tuple(read_schedule(one) for one in shown)
+            cursor = _cursor(results)
+            replies.append(Reply(reply["id"], responses, schedules=listed, cursor=cursor))
     unblocked = tuple(read_promise(one["data"]["promise"]) for one in outer.list("unblocks"))
     owners = tuple(int(queue) for queue in outer.list("owners"))
     return Replies(
         outer.integer("now"), tuple(replies), unblocked, owners, outer.integer("level", 0)
     )
+
+
+def _cursor(results: list[dict[str, Any]]) -> Cursor | None:
+    text = results[0]["data"].get("cursor") if results else None
+    return None if text is None else cursor_of(text)
 
 
 def encode_execute(message: ExecuteMessage) -> bytes:
@@ -314,7 +342,7 @@ def _read_steps(steps: Sequence[Any]) -> tuple[Request | Query, ...]:
 
 
 def _that_fit(results: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    """The first of a group's results: who asked for more has to ask again."""
+    """The first of a group's results, or of a query's: who asked for more has to ask again."""
     size = 0
     fitting: list[dict[str, Any]] = []
     for result in results:

@@ -139,13 +139,9 @@ def read_response(record: dict[str, Any]) -> Response:
     )
 
 
-def write_tree(kind: str, tree: list[tuple[Promise, Task | None]]) -> dict[str, Any]:
-    """The answer to a query: promises, each with its task."""
-    nodes = [
-        {"promise": write_promise(promise)} | ({"task": _dated(task)} if task else {})
-        for promise, task in tree
-    ]
-    return {"kind": kind, "head": {"status": 200}, "data": {"tree": nodes}}
+def write_node(promise: Promise, task: Task | None) -> dict[str, Any]:
+    """A record of the answer to a query: a promise with its task."""
+    return {"promise": write_promise(promise)} | ({"task": _dated(task)} if task else {})
 
 
 def _dated(task: Task) -> dict[str, Any]:

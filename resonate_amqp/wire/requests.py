@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, assert_never
 
 from resonate_amqp.core.model import TARGET, PromiseState, TaskState
 from resonate_amqp.core.reports import PromiseReport
@@ -36,10 +36,9 @@ from resonate_amqp.errors import InvalidId, InvalidTarget, Malformed
 from resonate_amqp.wire.address import canonical, check_id, is_ledger_queue, is_reply_queue
 from resonate_amqp.wire.fields import MAX_KEY, Fields, write_value
 from resonate_amqp.wire.foreign import read_param
+from resonate_amqp.wire.pages import read_cursor, read_limit, write_page
 from resonate_amqp.wire.schedules import READERS as SCHEDULE_READERS
 from resonate_amqp.wire.schedules import write_schedule_request
-
-MOST_FOUND = 10_000
 
 
 def read_request(decoded: Any, path: str) -> Request | Query:
@@ -61,12 +60,8 @@ def _data(request: Request | Query) -> dict[str, Any]:
     match request:
         case PromiseGet(id=id) | TaskGet(id=id) | TaskContinue(id=id) | TaskRedrive(id=id):
             return {"id": id}
-        case OriginGet(id=id, limit=limit):
-            return {"id": id, "limit": limit}
-        case PromiseSearch():
-            return {"name": request.name, "value": request.value, "limit": request.limit}
-        case TaskSearch(states=states, before=before, limit=limit):
-            return {"states": [one.value for one in states], "before": before, "limit": limit}
+        case OriginGet() | PromiseSearch() | TaskSearch():
+            return _sought(request) | write_page(request)
         case PromiseCreate():
             return {
                 "id": request.id,
@@ -127,6 +122,18 @@ def _data(request: Request | Query) -> dict[str, Any]:
             return held | {"reason": request.reason}
         case _:
             return write_schedule_request(request)
+
+
+def _sought(query: OriginGet | PromiseSearch | TaskSearch) -> dict[str, Any]:
+    match query:
+        case OriginGet(id=id):
+            return {"id": id}
+        case PromiseSearch(name=name, value=value):
+            return {"name": name, "value": value}
+        case TaskSearch(states=states, before=before):
+            return {"states": [state.value for state in states], "before": before}
+        case _:
+            assert_never(query)
 
 
 _Held = TaskFence | TaskFulfill | TaskSuspend | TaskRelease | TaskLease | TaskHalt
@@ -298,10 +305,14 @@ def _search(fields: Fields) -> TaskSearch:
     if not named or len(set(states)) != len(named):
         reason = f"different ones of {', '.join(TaskState)} are expected"
         raise Malformed(fields.path("states"), reason)
+    cursor = read_cursor(fields)
+    if cursor is not None and cursor.state is not None and cursor.state not in states:
+        raise Malformed(fields.path("cursor"), "it is of a state that is not asked for")
     return TaskSearch(
         states=tuple(states),
         before=fields.integer("before"),
-        limit=max(0, min(fields.integer("limit", 1000), MOST_FOUND)),
+        limit=read_limit(fields),
+        cursor=cursor,
     )
 
 
@@ -328,12 +339,13 @@ _READERS: dict[str, Callable[[Fields], Request | Query]] = {
     TaskContinue.kind: lambda fields: TaskContinue(id=read_id(fields)),
     TaskRedrive.kind: lambda fields: TaskRedrive(id=read_id(fields)),
     OriginGet.kind: lambda fields: OriginGet(
-        id=read_id(fields), limit=max(0, min(fields.integer("limit", 1000), MOST_FOUND))
+        id=read_id(fields), limit=read_limit(fields), cursor=read_cursor(fields)
     ),
     PromiseSearch.kind: lambda fields: PromiseSearch(
         name=fields.text("name", longest=MAX_KEY),
         value=fields.text("value"),
-        limit=max(0, min(fields.integer("limit", 1000), MOST_FOUND)),
+        limit=read_limit(fields),
+        cursor=read_cursor(fields),
     ),
     TaskSearch.kind: _search,
     **SCHEDULE_READERS,

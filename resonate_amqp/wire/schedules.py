@@ -21,8 +21,8 @@ from resonate_amqp.wire.address import canonical, check_root_id, check_schedule_
 from resonate_amqp.wire.cron import check_cron
 from resonate_amqp.wire.fields import MAX_NAMES, Fields, read_value, write_value
 from resonate_amqp.wire.foreign import read_param
+from resonate_amqp.wire.pages import read_cursor, read_limit, write_page
 
-MOST_FOUND = 10_000
 OWN_TAGS = 4
 """How many tags each call gets beside those of its schedule."""
 
@@ -73,8 +73,8 @@ def write_schedule_request(request: ScheduleRequest | ScheduleSearch) -> dict[st
             }
         case ScheduleTrigger(id=id, promise_id=promise_id):
             return {"id": id, "promise": promise_id}
-        case ScheduleSearch(limit=limit):
-            return {"limit": limit}
+        case ScheduleSearch():
+            return write_page(request)
         case ScheduleGet() | ScheduleDelete() | SchedulePause() | ScheduleResume():
             return {"id": request.id}
         case _:
@@ -135,6 +135,6 @@ READERS: dict[str, Callable[[Fields], ScheduleRequest | ScheduleSearch]] = {
     ScheduleResume.kind: lambda fields: ScheduleResume(id=_schedule_id(fields)),
     ScheduleTrigger.kind: _trigger,
     ScheduleSearch.kind: lambda fields: ScheduleSearch(
-        limit=max(0, min(fields.integer("limit"), MOST_FOUND))
+        limit=read_limit(fields, None), cursor=read_cursor(fields)
     ),
 }

@@ -86,12 +86,15 @@ def test_a_task_that_there_is_none_of_is_exit_1_and_no_id_is_exit_2(shell: Shell
     assert shell.run("stuck", "--limit", "0").returncode == 2
 
 
-def test_no_more_than_the_limit_is_listed_and_what_is_halted_comes_first(shell: Shell) -> None:
+def test_no_more_than_the_limit_is_listed_the_halted_first_and_a_cut_is_told(shell: Shell) -> None:
     for name in ("a", "b", "c"):
         shell.run("call", "pack", "tea", "--target", "shop", "--id", name, "--no-wait")
     shell.run("tasks", "halt", "c")
-    found = json.loads(shell.run("stuck", "--older", "0", "--limit", "2", "--json").stdout)
-    assert [one["id"] for one in found] == ["c", "a"]
+    cut = shell.run("stuck", "--older", "0", "--limit", "2", "--json")
+    assert [one["id"] for one in json.loads(cut.stdout)] == ["c", "a"]
+    assert cut.stderr == "there are more than these 2: --limit N shows more\n"
+    whole = shell.run("stuck", "--older", "0", "--limit", "3", "--json")
+    assert (len(json.loads(whole.stdout)), whole.stderr) == (3, "")
 
 
 def test_without_a_ledger_nothing_is_listed_and_the_exit_code_says_so(

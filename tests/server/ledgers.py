@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 from resonate_amqp.core.batch import Backlog, Batch, Outcome
 from resonate_amqp.core.model import Promise, Task
+from resonate_amqp.core.pages import START, Cursor
 from resonate_amqp.core.requests import Query, footprint
 from resonate_amqp.core.timers import Timer
 from resonate_amqp.errors import LedgerUnavailable, Superseded
@@ -29,10 +30,12 @@ class Poisoned(MemoryLedger):
             raise ZeroDivisionError("poison")
         return super().apply(batch, clock)
 
-    def tree(self, origin: str, limit: int) -> list[tuple[Promise, Task | None]]:
+    def tree(
+        self, origin: str, limit: int, cursor: Cursor = START
+    ) -> list[tuple[Promise, Task | None]]:
         if origin == self.poison:
             raise ZeroDivisionError("poison")
-        return super().tree(origin, limit)
+        return super().tree(origin, limit, cursor)
 
 
 class FailsOn(MemoryLedger):

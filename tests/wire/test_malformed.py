@@ -208,6 +208,15 @@ LONG = {f"t{n}": "" for n in range(65)}
             "steps[0].data.strict: true or false is expected",
         ),
         (step("origin.get", id="p", limit="all"), "steps[0].data.limit: an integer is expected"),
+        (step("origin.get", id="p", cursor=5), "steps[0].data.cursor: a string is expected"),
+        (step("origin.get", id="p", cursor="x"), "steps[0].data.cursor: it is none that an"),
+        (step("origin.get", id="p", cursor=" 1e9 p"), "steps[0].data.cursor: it is none that"),
+        (step("origin.get", id="p", cursor=f" {2**63} p"), "steps[0].data.cursor: it is none"),
+        (step("schedule.search", limit=1, cursor="odd 1 p"), "steps[0].data.cursor: it is none"),
+        (
+            step("task.search", states=["halted"], before=5, cursor="pending 1 p"),
+            "steps[0].data.cursor: it is of a state that is not asked for",
+        ),
     ],
     ids=lambda value: value[:60] if isinstance(value, str) else None,
 )

@@ -28,7 +28,7 @@ class Held:
 
     `acquire` is the request whose answer is still to come, when the body was started before it:
     until then the version is only what it will be if the acquire succeeds. `claim` is the one by
-    which the task came, if any.
+    which the task came, if any. `void` tells that the delivery was lost with its channel.
     """
 
     promise: Promise
@@ -38,6 +38,7 @@ class Held:
     since: int
     acquire: TaskAcquire | None = None
     claim: Claim | None = None
+    void: bool = False
 
     @property
     def fleeting(self) -> bool:

@@ -87,8 +87,7 @@ class Worker:
         self._refresh = Refresh(session, self._bodies, settings.refresh)
         self._parking = Parking(session, self._bodies, settings, self._swept)
         self.claims = Claims(session, self.adopt)
-        self._slots_taken = 0
-        self._moved = 0
+        self._slots_taken = self._moved = 0
         session.attach(self)
 
     def start(self) -> None:
@@ -148,8 +147,7 @@ class Worker:
         claim: Claim | None = None,
     ) -> None:
         """Run a task that this process created and acquired under a TTL lease."""
-        since = self._session.clock.monotonic()
-        held = Held(promise, version, holder, None, since, claim=claim)
+        held = Held(promise, version, holder, None, self._session.clock.monotonic(), claim=claim)
         if self._run(held, response.preload, not response.more) is None and claim is not None:
             self.claims.left(claim, Ending.RELEASED, None)
 
@@ -363,7 +361,7 @@ class Worker:
         if body.moved:
             self._moved -= 1
             self._limit()
-        if delivery is not None and ending is Ending.RETURNED:
+        if delivery is not None and ending is Ending.RETURNED and not body.held.void:
             self._doorstep.keep(body.id, delivery)
         elif delivery is not None:
             self._session.broker.ack([delivery])
@@ -381,8 +379,10 @@ class Worker:
         self._doorstep.lost(queue)
         for body in list(self._bodies.values()):
             delivery = body.held.delivery
-            if delivery is not None and delivery.queue == queue and not body.moving:
-                self._orphan(body)
+            if delivery is not None and delivery.queue == queue:
+                body.held.void = True
+                if not body.moving:
+                    self._orphan(body)
 
     def _orphan(self, body: Body) -> None:
         """The lease of a body is lost: what a leaf of it does or did may be of use yet."""

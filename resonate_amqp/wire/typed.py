@@ -11,7 +11,7 @@ import dataclasses
 import functools
 import json
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from typing import Any, get_args, get_origin
 
@@ -20,7 +20,7 @@ from msgspec.inspect import CustomType, Field, Type, type_info
 
 from resonate_amqp.errors import Encoding
 from resonate_amqp.wire.kept import check_order, compare, is_model, parts
-from resonate_amqp.wire.plain import MAX_DEPTH, REBUILT, refusal
+from resonate_amqp.wire.plain import MAX_DEPTH, REBUILT, refusal, remedy
 
 EXACT = (bool, int, str)
 LONGEST_PROBLEM = 500
@@ -73,10 +73,11 @@ class Shape:
         Raises Encoding, naming the place, when the annotation would make something else of it.
         """
         if self.refusal:
+            derived = f"; {remedy(value)}" if isinstance(value, defaultdict) else ""
             raise Encoding(
                 path,
                 f"{type(value).__name__} is not a JSON type, and annotation {self.name} cannot "
-                f"rebuild it: {self.refusal}",
+                f"rebuild it: {self.refusal}{derived}",
             )
         tree = self._flat(value, path, None)
         try:

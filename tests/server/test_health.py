@@ -90,6 +90,22 @@ def test_a_broker_that_blocks_publishers_is_waited_for() -> None:
     assert client.replies().keys() == {group.id}
 
 
+def test_a_probe_that_was_under_way_when_publishers_were_blocked_counts_for_nothing() -> None:
+    """The broker did not read it, and reads it when it unblocks."""
+    office = Office()
+    desk = office.service()
+    desk.connection.mute = True
+    desk.run(2 * PROBE_EVERY_MS)
+    block(desk, True)
+    desk.run(10 * UNFIT_AFTER_MS)
+    assert promoted(desk)
+    block(desk, False)
+    desk.run(UNFIT_AFTER_MS - PROBE_EVERY_MS)
+    assert promoted(desk)
+    desk.run(2 * PROBE_EVERY_MS)
+    assert not promoted(desk)
+
+
 def test_no_batch_is_taken_while_publishers_are_blocked() -> None:
     office = Office()
     ledger = MemoryLedger()

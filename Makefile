@@ -13,7 +13,7 @@ PIP := $(BIN)/python -m pip --quiet
 export PIP_DISABLE_PIP_VERSION_CHECK = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help demo venv install-dev system check everyday test wheel oldest chaos bench clean
+.PHONY: help demo venv install-dev system check mutants everyday test wheel oldest chaos bench clean
 
 help:
 	@echo 'make demo     a call that survives a crash, in this terminal'
@@ -64,6 +64,9 @@ check: system $(VENV)/.dev
 	$(BIN)/lint-imports --no-logo
 	@$(MAKE) --no-print-directory everyday
 	$(BIN)/python -m pytest -q -m smoke
+
+mutants: $(VENV)/.dev
+	$(BIN)/python -m tests.mutations
 
 everyday: $(VENV)/.dev
 	$(BIN)/python -m pytest -q -n auto -m "$(EVERYDAY)"

@@ -57,10 +57,7 @@ def call(
         except TimeoutError as error:
             if isinstance(error.__cause__, RemoteError):
                 raise
-            raise TimeoutError(
-                f"{promise_id!r} was not settled within {timeout:g} s; it goes on: "
-                f"resonate-amqp promises get {promise_id}"
-            ) from None
+            raise TimeoutError(f"{error}: resonate-amqp promises get {promise_id}") from None
     except BaseException:
         if drawn:
             click.echo(f"id: {promise_id}", err=True)

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
-from resonate_amqp.core.model import DELAY, ORIGIN, PARENT, SCOPE, TARGET, Promise, Value
-from resonate_amqp.core.requests import PromiseCreate, Request, Response
+from resonate_amqp.core.model import DELAY, ORIGIN, PARENT, SCOPE, TARGET, Promise, TaskState, Value
+from resonate_amqp.core.requests import PromiseCreate, Request, Response, TaskGet
 from resonate_amqp.core.timetable import ScheduleCreate
-from resonate_amqp.errors import UsageError
+from resonate_amqp.errors import ResonateError, UsageError
 from resonate_amqp.resonate.node import Node, ttl_create
 from resonate_amqp.runtime.commands import Seconds, seconds_of
 from resonate_amqp.runtime.handle import Handle
@@ -28,6 +29,9 @@ from resonate_amqp.wire.cron import check_cron
 from resonate_amqp.wire.foreign import check_call
 from resonate_amqp.wire.tags import check_tags
 from resonate_amqp.wire.typed import UNTYPED, Types, shape_of
+
+LOOK_S = 1.0
+"""How long a caller that has waited in vain waits to be told why."""
 
 Func = str | Callable[..., Any]
 
@@ -84,7 +88,9 @@ class Asked:
     def handle(self, node: Node, response: Response) -> Handle[Any]:
         """The caller's handle once the ledger has answered."""
         left_ms = (response.promise or self.create).timeout_at - node.session.now()
-        return Handle(self.create.id, self.settled, left_ms, node.may_block, self.read)
+        promise_id = self.create.id
+        look = partial(why_not, node, promise_id)
+        return Handle(promise_id, self.settled, left_ms, node.may_block, self.read, look)
 
 
 def callee_of(registry: Registry, func: Func, version: int) -> Callee:
@@ -182,7 +188,8 @@ class Calls:
         else:
             settled.set_result(promise)
         left_ms = promise.timeout_at - node.session.now()
-        return Handle(promise.id, settled, left_ms, node.may_block, self._reader(None))
+        look = partial(why_not, node, promise.id)
+        return Handle(promise.id, settled, left_ms, node.may_block, self._reader(None), look)
 
     def _create(
         self,
@@ -250,6 +257,21 @@ def _param(
     param = encode_call(callee.name, callee.version, args, kwargs, callee.types, message)
     check_call(target, param)
     return param
+
+
+def why_not(node: Node, promise_id: str) -> str:
+    """That an execution is halted, why, and what lets it go on; empty if it is not, or unknown."""
+    try:
+        reply = node.ask([TaskGet(id=promise_id)], promise_id).result(LOOK_S)
+    except (ResonateError, TimeoutError):  # whoever waits is to be told that, whatever is wrong
+        return ""
+    task = reply.responses[0].task
+    if task is None or task.state is not TaskState.HALTED:
+        return ""
+    return (
+        f"it is halted ({task.reason or 'no reason was given'}): `resonate-amqp tasks redrive "
+        f"{promise_id}` lets it go on"
+    )
 
 
 def _unsettled() -> Future[Promise]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 from collections.abc import Callable, Generator
 from concurrent.futures import Future
@@ -16,9 +17,17 @@ from resonate_amqp.wire.codec import result_of
 T = TypeVar("T")
 
 LATE_S = 60.0
+PATIENCE_S = 5.0
+"""How long a caller waits before somebody looks why."""
+LOOKED_S = 1.0
+"""A timeout below this is that of a caller who asks again and again."""
+
+log = logging.getLogger(__name__)
 
 MayBlock = Callable[[Future[Promise], float | None], None]
 """Told what is waited for and for how long; raises where nobody may, or need, wait."""
+Look = Callable[[], str]
+"""Why an execution does not go on, and what lets it: empty as far as it does."""
 
 
 class Handle(Generic[T]):
@@ -35,12 +44,16 @@ class Handle(Generic[T]):
         left_ms: int,
         may_block: MayBlock = lambda _settled, _timeout: None,
         read: Callable[[Promise], Any] = result_of,
+        look: Look = str,
+        patience_s: float = PATIENCE_S,
     ) -> None:
         self.id = promise_id
         self._settled = settled
         self._left_ms = left_ms
         self._may_block = may_block
         self._read = read
+        self._look = look
+        self._patience_s = patience_s
         self._process = os.getpid()
 
     def done(self) -> bool:
@@ -51,22 +64,34 @@ class Handle(Generic[T]):
     def result(self, timeout: float | None = None) -> T:
         """Wait for the outcome, at most `timeout` seconds; else until the promise's deadline.
 
-        Raises TimeoutError after `timeout`; the execution goes on and may be waited for again.
+        Raises TimeoutError after `timeout`; it says whether the execution goes on, and may be
+        waited for again, or is halted. Without a timeout that is logged, once, after five seconds.
         """
         self._check_process()
         left_s = min(self._left_ms / 1000 + LATE_S, TIMEOUT_MAX)
         try:
             if not self._settled.done():
                 self._may_block(self._settled, timeout)
-            promise = self._settled.result(left_s if timeout is None else timeout)
+            promise = self._patiently(left_s) if timeout is None else self._settled.result(timeout)
         except TimeoutError:
             if timeout is None:
                 raise TimedOut(f"promise {self.id!r} was not settled before its deadline") from None
+            why_not = self._look() if timeout >= LOOKED_S else ""
+            goes_on = "it goes on, and may be waited for again"
             raise TimeoutError(
-                f"promise {self.id!r} was not settled within {timeout:g} s; it goes on, and may "
-                "be waited for again"
+                f"promise {self.id!r} was not settled within {timeout:g} s; {why_not or goes_on}"
             ) from None
         return cast(T, self._read(promise))
+
+    def _patiently(self, left_s: float) -> Promise:
+        """Wait, and say once why nothing comes if the execution is halted."""
+        first_s = min(self._patience_s, left_s)
+        try:
+            return self._settled.result(first_s)
+        except TimeoutError:
+            if halted := self._look():
+                log.warning("%s: %s", self.id, halted)
+        return self._settled.result(left_s - first_s)
 
     def __await__(self) -> Generator[Any, None, T]:
         self._check_process()

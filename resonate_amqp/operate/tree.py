@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 
-from resonate_amqp.core.model import EXTERNAL, PARENT, SCOPE, Promise, PromiseState, Task
+from resonate_amqp.core.model import EXTERNAL, PARENT, SCOPE, Promise, PromiseState, Task, TaskState
 from resonate_amqp.wire.address import group_of
 
 _MARKS = {PromiseState.PENDING: "🟡", PromiseState.RESOLVED: "🟢"}
@@ -14,7 +14,9 @@ _REJECTED = "🔴"
 def render(root: str, tree: list[tuple[Promise, Task | None]], now: int | None = None) -> list[str]:
     """One line a promise: id, state, what it is; the bare id when nothing is recorded under it.
 
-    With `now` (epoch ms) also who has what is not settled, and for how long it has been there.
+    With `now` (epoch ms) also who has what is not settled, and for how long it has been there; when
+    a sleep ends, and when a task is offered that was put off: to be delayed, or because a worker
+    had lacked its function.
     """
     promises = {promise.id: (promise, task) for promise, task in tree}
     if root not in promises:
@@ -41,8 +43,18 @@ def describe(promise: Promise, task: Task | None, now: int | None = None) -> str
     if promise.pending and now is not None:
         target = promise.target
         where = [group_of(target) or target] if target else []
-        parts.append(", ".join([*where, lasting(now - promise.created_at)]))
+        parts.append(", ".join([*where, _time_of(promise, task, now)]))
     return " ".join(part for part in parts if part)
+
+
+def _time_of(promise: Promise, task: Task | None, now: int) -> str:
+    """How long it has been there; of a sleep, when it ends, and of what was put off, until when."""
+    if promise.timer:
+        return f"ends in {lasting(promise.timeout_at - now)}"
+    put_off = task is not None and task.state is TaskState.PENDING and not task.offered
+    if put_off and task is not None and task.retry_at is not None and task.retry_at > now:
+        return f"{lasting(now - promise.created_at)}, offered in {lasting(task.retry_at - now)}"
+    return lasting(now - promise.created_at)
 
 
 def lasting(milliseconds: int) -> str:

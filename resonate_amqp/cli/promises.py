@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import click
 
 from resonate_amqp.cli.options import as_json, broker, client, json_or_text, request_timeout
 from resonate_amqp.cli.options import limit as at_most
 from resonate_amqp.cli.output import FAILED, cut, fail, show_json, show_promise
+from resonate_amqp.cli.records import Source, source
 from resonate_amqp.core.model import Promise
 from resonate_amqp.errors import Conflict, UsageError
 from resonate_amqp.operate.tree import describe
@@ -26,11 +28,12 @@ def promises() -> None:
 @promises.command()
 @click.argument("promise_id", metavar="ID")
 @as_json
-@request_timeout
-@broker
-def get(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
+@source
+def get(promise_id: str, as_json: bool, source: Source) -> None:
     """Show the promise ID."""
-    _show(lambda resonate: resonate.promises.get(promise_id), as_json, timeout_s, broker_url)
+    with _not_found(), source.opened() as records:
+        promise, task = records.promise(promise_id)
+        show_promise(promise, task if promise.pending else None, as_json=as_json)
 
 
 @promises.command()
@@ -38,15 +41,9 @@ def get(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> No
 @click.option("--tag", metavar="NAME=VALUE", help="Those that have a tag with this value.")
 @at_most
 @as_json
-@request_timeout
-@broker
+@source
 def find(
-    message_id: str | None,
-    tag: str | None,
-    limit: int,
-    as_json: bool,
-    timeout_s: float,
-    broker_url: str,
+    message_id: str | None, tag: str | None, limit: int, as_json: bool, source: Source
 ) -> None:
     """Find promises by what their message was called, or by a tag; the oldest first."""
     if (message_id is None) == (tag is None):
@@ -54,11 +51,8 @@ def find(
     name, given, value = (tag or f"{MESSAGE_ID}={message_id}").partition("=")
     if not (name and given):
         raise click.UsageError(f"--tag {tag!r} is not of the form NAME=VALUE")
-    resonate = client(broker_url, timeout_s)
-    try:
-        found = cut(resonate.promises.search(name, value, limit=limit + 1), limit)
-    finally:
-        resonate.stop()
+    with source.opened() as records:
+        found = cut(records.tagged(name, value, limit + 1), limit)
     if as_json:
         show_json([write_promise(one) for one in found])
     for one in found if not as_json else ():
@@ -118,16 +112,26 @@ def _show(
 ) -> None:
     resonate = client(broker_url, timeout_s)
     try:
-        promise = ask(resonate)
-        task = resonate.promises.task(promise.id) if promise.pending else None
-        show_promise(promise, task, as_json=as_json)
+        with _not_found():
+            promise = ask(resonate)
+            task = resonate.promises.task(promise.id) if promise.pending else None
+            show_promise(promise, task, as_json=as_json)
     except Conflict as error:
         fail(str(error))
         sys.exit(FAILED)
+    finally:
+        resonate.stop()
+
+
+@contextmanager
+def _not_found() -> Iterator[None]:
+    """Exit with 1, and not with 2, for a promise that does not exist."""
+    try:
+        yield
+    except Conflict:
+        raise
     except UsageError as error:
         if "does not exist" not in str(error):
             raise
         fail(str(error))
         sys.exit(FAILED)
-    finally:
-        resonate.stop()

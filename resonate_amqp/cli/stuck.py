@@ -7,9 +7,10 @@ import time
 
 import click
 
-from resonate_amqp.cli.options import as_json, broker, client, request_timeout
+from resonate_amqp.cli.options import as_json
 from resonate_amqp.cli.options import limit as at_most
 from resonate_amqp.cli.output import cut, show_json
+from resonate_amqp.cli.records import Source, source
 from resonate_amqp.operate.stuck import STATES, explain
 from resonate_amqp.operate.tree import lasting
 
@@ -25,15 +26,11 @@ from resonate_amqp.operate.tree import lasting
 )
 @at_most
 @as_json
-@request_timeout
-@broker
-def stuck(older: float, limit: int, as_json: bool, timeout_s: float, broker_url: str) -> None:
+@source
+def stuck(older: float, limit: int, as_json: bool, source: Source) -> None:
     """List the tasks that are halted, or have waited for long, and what each waits for."""
-    resonate = client(broker_url, timeout_s)
-    try:
-        found = explain(cut(resonate.tasks.search(STATES, older=older, limit=limit + 1), limit))
-    finally:
-        resonate.stop()
+    with source.opened() as records:
+        found = explain(cut(records.tasks(STATES, older, limit + 1), limit))
     if as_json:
         show_json([dataclasses.asdict(one) for one in found])
         return

@@ -7,8 +7,9 @@ import time
 
 import click
 
-from resonate_amqp.cli.options import as_json, broker, client, request_timeout
+from resonate_amqp.cli.options import as_json
 from resonate_amqp.cli.output import FAILED, fail, show_json
+from resonate_amqp.cli.records import Source, source
 from resonate_amqp.core.model import origin_of
 from resonate_amqp.operate.tree import render
 from resonate_amqp.wire.records import write_promise, write_task
@@ -17,16 +18,12 @@ from resonate_amqp.wire.records import write_promise, write_task
 @click.command()
 @click.argument("promise_id", metavar="ID")
 @as_json
-@request_timeout
-@broker
-def tree(promise_id: str, as_json: bool, timeout_s: float, broker_url: str) -> None:
+@source
+def tree(promise_id: str, as_json: bool, source: Source) -> None:
     """Show the promises of the call ID, and of every call it made."""
     root = origin_of(promise_id)
-    resonate = client(broker_url, timeout_s)
-    try:
-        nodes = resonate.tree(root)
-    finally:
-        resonate.stop()
+    with source.opened() as records:
+        nodes = records.tree(root)
     if not nodes:
         fail(f"promise {root!r} does not exist")
         sys.exit(FAILED)

@@ -14,7 +14,8 @@ from resonate_amqp.core.pages import START, Cursor
 from resonate_amqp.core.promises import seen
 from resonate_amqp.core.requests import PromiseSearch, TaskSearch
 from resonate_amqp.ledgers.queries import SEARCHED, TAGGED, TREE
-from resonate_amqp.ledgers.tables import promise_of, task_of
+from resonate_amqp.ledgers.records import PAIRS
+from resonate_amqp.ledgers.tables import promise_of, promises, task_of
 
 Listed = list[tuple[Promise, Task | None]]
 
@@ -23,6 +24,12 @@ def tree(connection: Connection, now: int, origin: str, limit: int, cursor: Curs
     """The promises of one tree, oldest first: those after the cursor."""
     bound = {"root": origin} | _after(cursor, limit)
     return [_seen(row, now) for row in connection.execute(TREE, bound).mappings()]
+
+
+def one(connection: Connection, now: int, promise_id: str) -> tuple[Promise, Task | None] | None:
+    """A promise with its task, or None."""
+    row = connection.execute(PAIRS.where(promises.c.id == promise_id)).mappings().first()
+    return None if row is None else _seen(row, now)
 
 
 def search(connection: Connection, queue: int, now: int, query: TaskSearch) -> Listed:

@@ -38,23 +38,24 @@ def prepare(url: str) -> bool:
         if not tables:
             _upgrade(connection, url)
             return True
-        remedy = f"resonate-amqp ledger migrate --ledger {shown(url)}"
-        if VERSION_TABLE not in tables:
-            raise SchemaError(
-                f"ledger {shown(url)} holds tables of something else "
-                f"({', '.join(sorted(tables)[:3])}…) and none of a ledger; name an empty "
-                f"database, or add the ledger's tables to this one: {remedy}"
-            )
-        found = _version(connection)
-        if found != HEAD:
-            raise SchemaError(
-                f"ledger {shown(url)} has schema {found or 'none'}, this release needs {HEAD}: "
-                f"stop every ledger service, then run {remedy}"
-            )
+        _accept(connection, url, tables)
         # On a read-only file SQLite begins a write without complaint and refuses only the write.
         with connection.begin():
             connection.execute(text("UPDATE ledger_queues SET now = now"))
         return False
+
+
+def check(url: str) -> None:
+    """Accept a database with this release's schema, and write nothing.
+
+    Raises SchemaError for any other, and LedgerUnavailable when it cannot be read.
+    """
+    with _connected(url) as connection:
+        tables = set(inspect(connection).get_table_names())
+        connection.commit()
+        if not tables:
+            raise SchemaError(f"ledger {shown(url)} is empty: no ledger has used it yet")
+        _accept(connection, url, tables)
 
 
 def migrate(url: str) -> tuple[str, str]:
@@ -105,6 +106,23 @@ def _upgrade(connection: Connection, url: str) -> None:
             command.upgrade(config, "head")
     except SQLAlchemyError as error:
         raise unavailable(url, error) from error
+
+
+def _accept(connection: Connection, url: str, tables: set[str]) -> None:
+    """Raise SchemaError unless the tables are those of this release."""
+    remedy = f"resonate-amqp ledger migrate --ledger {shown(url)}"
+    if VERSION_TABLE not in tables:
+        raise SchemaError(
+            f"ledger {shown(url)} holds tables of something else "
+            f"({', '.join(sorted(tables)[:3])}…) and none of a ledger; name an empty "
+            f"database, or add the ledger's tables to this one: {remedy}"
+        )
+    found = _version(connection)
+    if found != HEAD:
+        raise SchemaError(
+            f"ledger {shown(url)} has schema {found or 'none'}, this release needs {HEAD}: "
+            f"stop every ledger service, then run {remedy}"
+        )
 
 
 def _version(connection: Connection) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Sequence
 
 from resonate_amqp.core.model import EXTERNAL, PARENT, SCOPE, Promise, PromiseState, Task, TaskState
 from resonate_amqp.wire.address import group_of
@@ -11,7 +12,9 @@ _MARKS = {PromiseState.PENDING: "🟡", PromiseState.RESOLVED: "🟢"}
 _REJECTED = "🔴"
 
 
-def render(root: str, tree: list[tuple[Promise, Task | None]], now: int | None = None) -> list[str]:
+def render(
+    root: str, tree: Sequence[tuple[Promise, Task | None]], now: int | None = None
+) -> list[str]:
     """One line a promise: id, state, what it is; the bare id when nothing is recorded under it.
 
     With `now` (epoch ms) also who has what is not settled, and for how long it has been there; when

@@ -38,6 +38,7 @@ OTHERS = {
     ("cli/options.py", "checked"): "options of a command of ours",
     ("cli/options.py", "logging"): "options of a command of ours",
     ("cli/options.py", "armed"): "options of a command of ours",
+    ("cli/records.py", "reading"): "options of a command of ours",
 }
 """Functions that hand on arguments that are not those of a user's function."""
 

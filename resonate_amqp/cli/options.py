@@ -25,12 +25,12 @@ ledger_url = click.option(
     metavar="URL",
     help="The ledger's database: sqlite:///FILE, postgresql://…, env:NAME or file:PATH.",
 )
-_broker = click.option(
+broker_option = functools.partial(
+    click.option,
     "--broker",
     "broker_url",
     envvar=PREFIX + "URL",
     show_envvar=True,
-    required=True,
     metavar="URL",
     help="The broker: amqp://USER:PASSWORD@HOST/VHOST, several joined by ;, env:NAME, file:PATH.",
 )
@@ -44,7 +44,7 @@ def broker(command: Callable[..., Any]) -> Callable[..., Any]:
         warn_of_password(broker_url)
         return command(*args, broker_url=resolve(broker_url), **kwargs)
 
-    return _broker(checked)
+    return broker_option(required=True)(checked)
 
 
 def warn_of_password(broker_url: str | None) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import click
 from click.core import ParameterSource
 
-from resonate_amqp.cli.options import client, request_timeout, warn_of_password
+from resonate_amqp.cli.options import broker_option, client, request_timeout, warn_of_password
 from resonate_amqp.core.model import Promise, Task, TaskState
 from resonate_amqp.resonate import Resonate
 from resonate_amqp.settings import PREFIX, resolve
@@ -87,15 +87,7 @@ def source(command: Callable[..., Any]) -> Callable[..., Any]:
         help="Read this database instead, without a broker: sqlite:///FILE, postgresql://…, "
         "env:NAME or file:PATH. It may be in use, by an embedded system too.",
     )
-    @click.option(
-        "--broker",
-        "broker_url",
-        envvar=PREFIX + "URL",
-        show_envvar=True,
-        metavar="URL",
-        help="The broker: amqp://USER:PASSWORD@HOST/VHOST, several joined by ;, env:NAME, "
-        "file:PATH.",
-    )
+    @broker_option()
     @request_timeout
     @functools.wraps(command)
     def reading(

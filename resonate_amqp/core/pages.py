@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from resonate_amqp.core.model import Promise, Schedule, Task, TaskState
@@ -50,6 +51,14 @@ def by_state(promise: Promise, task: Task) -> Cursor:
     """Where a task stands among those of its state: longest in it first."""
     known = since(task)
     return Cursor(promise.created_at if known is None else known, promise.id, task.state)
+
+
+def standing(
+    states: Sequence[TaskState], promise: Promise, task: Task
+) -> tuple[int, tuple[int, str]]:
+    """Where a task stands in a listing state by state; one in none of the states comes last."""
+    known = task.state in states
+    return states.index(task.state) if known else len(states), by_state(promise, task).place
 
 
 def by_id(schedule: Schedule) -> Cursor:

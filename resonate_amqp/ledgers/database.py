@@ -52,20 +52,22 @@ def shown(url: str) -> str:
         return "<unreadable url>"
 
 
-def engine(url: str, *, patient: bool = False) -> Engine:
+def engine(url: str, *, patient: bool = False, reading: bool = False) -> Engine:
     """An engine whose commits are durable when they return; connects to nothing yet.
 
-    A `patient` one lets a statement take any time, as a migration may. Errors do not show what
-    was to be stored: they reach callers whose neighbours' values these are.
+    A `patient` one lets a statement take any time, as a migration may. One for `reading` writes
+    nothing to a SQLite file, its journal mode included, and takes no lock that a writer waits for.
+    Errors do not show what was to be stored: they reach callers whose neighbours' values these are.
     """
     parsed = parse(url)
     if parsed.get_backend_name() == "sqlite":
         made = create_engine(
             parsed,
             connect_args={"check_same_thread": False, "timeout": BUSY_S},
+            execution_options={"sqlite_begin": "BEGIN"} if reading else {},
             hide_parameters=True,
         )
-        event.listen(made, "connect", _prepare_sqlite)
+        event.listen(made, "connect", _prepare_reading if reading else _prepare_sqlite)
         event.listen(made, "begin", _begin_immediate)
         return made
     try:
@@ -75,6 +77,7 @@ def engine(url: str, *, patient: bool = False) -> Engine:
             parsed,
             isolation_level="READ COMMITTED",
             connect_args=postgres.arguments(parsed.query, patient=patient),
+            execution_options={"postgresql_readonly": True} if reading else {},
             hide_parameters=True,
         )
     except (NoSuchModuleError, ImportError):
@@ -86,10 +89,10 @@ def engine(url: str, *, patient: bool = False) -> Engine:
     return made
 
 
-def connect(url: str, *, patient: bool = False) -> Connection:
+def connect(url: str, *, patient: bool = False, reading: bool = False) -> Connection:
     """One connection, kept for as long as its owner lives; raises LedgerUnavailable."""
     try:
-        return engine(url, patient=patient).connect()
+        return engine(url, patient=patient, reading=reading).connect()
     except SQLAlchemyError as error:
         raise unavailable(url, error) from error
 
@@ -132,6 +135,11 @@ def _prepare_sqlite(connection: Any, _record: Any) -> None:
     ):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
+
+
+def _prepare_reading(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only=ON")
 
 
 def _switch_to_wal(cursor: Any) -> None:

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, func, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from resonate_amqp.core.model import Promise, Task, TaskState, origin_of
-from resonate_amqp.core.pages import START
+from resonate_amqp.core.pages import START, standing
 from resonate_amqp.core.requests import PromiseSearch, TaskSearch
 from resonate_amqp.errors import UsageError
 from resonate_amqp.ledgers import listings, schema
@@ -39,7 +39,7 @@ class LedgerReader:
             raise UsageError(f"ledger {shown(url)}: there is no file {str(path)!r}")
         schema.check(url)
         self._url = url
-        self._connection = connect(url)
+        self._connection = connect(url, reading=True)
 
     def tree(self, promise_id: str) -> list[tuple[Promise, Task | None]]:
         """The promises of the tree an id belongs to, oldest first; empty when there is none."""
@@ -48,19 +48,21 @@ class LedgerReader:
 
     def tasks(
         self, states: Sequence[TaskState], older_s: float, limit: int
-    ) -> list[tuple[Promise, Task | None]]:
-        """Tasks in these states, longest first in each, as far as `older_s` seconds old.
+    ) -> list[tuple[Promise, Task]]:
+        """The first `limit` tasks in these states, longest first in each state.
 
-        The first `limit` of each ledger queue.
+        Pending ones and leases count only if they are `older_s` seconds old.
         """
         with self._reading() as (connection, now):
             before = now - round(older_s * 1000)
             query = TaskSearch(states=tuple(states), before=before, limit=limit)
-            return [
-                pair
+            found = [
+                (promise, task)
                 for queue in _queues(connection)
-                for pair in listings.search(connection, queue, now, query)
+                for promise, task in listings.search(connection, queue, now, query)
+                if task is not None
             ]
+        return sorted(found, key=lambda pair: standing(states, *pair))[:limit]
 
     def tagged(self, name: str, value: str, limit: int) -> list[Promise]:
         """The first `limit` promises that have a tag with this value, the oldest first."""
@@ -90,7 +92,7 @@ class LedgerReader:
     def _reading(self) -> Iterator[tuple[Connection, int]]:
         """A transaction that only reads, and the instant (epoch ms) at which it looks."""
         try:
-            with self._connection.execution_options(sqlite_begin="BEGIN").begin():
+            with self._connection.begin():
                 last = self._connection.execute(select(func.max(ledger_queues.c.now))).scalar()
                 # The time of a ledger never goes back, whatever the clock of this machine says.
                 yield self._connection, max(last or 0, time.time_ns() // 1_000_000)

@@ -50,7 +50,7 @@ def check(url: str) -> None:
 
     Raises SchemaError for any other, and LedgerUnavailable when it cannot be read.
     """
-    with _connected(url) as connection:
+    with _connected(url, reading=True) as connection:
         tables = set(inspect(connection).get_table_names())
         connection.commit()
         if not tables:
@@ -132,8 +132,8 @@ def _version(connection: Connection) -> str:
 
 
 @contextmanager
-def _connected(url: str) -> Iterator[Connection]:
-    connection = connect(url, patient=True)
+def _connected(url: str, *, reading: bool = False) -> Iterator[Connection]:
+    connection = connect(url, patient=True, reading=reading)
     try:
         yield connection
     except SQLAlchemyError as error:

@@ -5,20 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 
 from resonate_amqp.core.model import Promise, Task, TaskState
-from resonate_amqp.core.pages import by_state
+from resonate_amqp.core.pages import standing
 from resonate_amqp.core.requests import Request, TaskContinue, TaskHalt, TaskRedrive, TaskSearch
 from resonate_amqp.errors import Conflict, UsageError
 from resonate_amqp.resonate.node import Node
 from resonate_amqp.runtime.commands import Seconds, seconds_of
 from resonate_amqp.wire.address import check_id
-
-
-def _standing(query: TaskSearch, promise: Promise, task: Task) -> tuple[int, tuple[int, str]]:
-    """Where a task stands in a listing of every ledger queue; one that just ended comes last."""
-    known = task.state in query.states
-    return query.states.index(task.state) if known else len(query.states), by_state(
-        promise, task
-    ).place
 
 
 class Tasks:
@@ -40,7 +32,7 @@ class Tasks:
         query = TaskSearch(states=tuple(states), before=before)
         pairs = [pair for reply in node.find(query, limit) for pair in reply.tree or []]
         found = [(promise, task) for promise, task in pairs if task is not None]
-        return sorted(found, key=lambda pair: _standing(query, *pair))[:limit]
+        return sorted(found, key=lambda pair: standing(query.states, *pair))[:limit]
 
     def redrive(self, promise_id: str) -> Task:
         """Offer a pending or halted task again, now. Raises Conflict when it is neither."""

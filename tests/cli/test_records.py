@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import sqlite3
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +15,8 @@ from click.testing import CliRunner, Result
 from resonate_amqp import Context, Resonate
 from resonate_amqp.cli.main import cli
 from resonate_amqp.errors import LedgerUnavailable, SchemaError, UsageError
+from resonate_amqp.ledgers import sharding
+from resonate_amqp.wire.address import shard_key
 
 
 @pytest.fixture
@@ -89,6 +93,19 @@ def test_promises_are_found_by_a_tag_and_what_is_cut_says_so(resonate: Resonate,
     assert sum(line.startswith("order-") for line in found) == 2
 
 
+def test_the_tasks_of_several_ledger_queues_are_one_list(resonate: Resonate, url: str) -> None:
+    ids = [f"order-{number}" for number in range(8)]
+    for one in ids:
+        resonate.rpc(one, "asks", "bob")
+        resonate.tasks.halt(one, "wrong item")
+    resonate.stop()
+    sharding.reshard(url, 2)
+    owners = sharding.owners(url)
+    assert len({owners[int(shard_key(one), 16)] for one in ids}) == 2, "all are in one queue"
+    listed = _run(url, "stuck", "--json", "--limit", "5")
+    assert [one["id"] for one in json.loads(listed.stdout)] == ids[:5]
+
+
 def test_what_is_not_there_is_named(resonate: Resonate, url: str, tmp_path: Path) -> None:
     missing = _run(url, "promises", "get", "nobody")
     assert (missing.exit_code, missing.output) == (
@@ -106,6 +123,18 @@ def test_what_is_not_there_is_named(resonate: Resonate, url: str, tmp_path: Path
     (tmp_path / "text.db").write_text("no database" * 500, encoding="utf-8")
     text = _run(f"sqlite:///{tmp_path / 'text.db'}", "stuck")
     assert isinstance(text.exception, LedgerUnavailable)
+
+
+def test_a_file_of_something_else_is_refused_and_left_as_it_is(url: str, tmp_path: Path) -> None:
+    path = tmp_path / "notes.db"
+    with contextlib.closing(sqlite3.connect(path)) as other:
+        other.execute("CREATE TABLE notes (text)")
+        other.commit()
+    before = path.read_bytes()
+    found = _run(f"sqlite:///{path}", "stuck")
+    assert isinstance(found.exception, SchemaError)
+    assert path.read_bytes() == before
+    assert [one.name for one in tmp_path.iterdir()] == ["notes.db"]
 
 
 def test_a_broker_and_a_database_together_are_refused(url: str) -> None:
